@@ -1,0 +1,1 @@
+"""Thin Ray actors: wiring, concurrency and error mapping. Decides nothing."""

@@ -1,0 +1,1 @@
+"""Launching on Ray: settings, topology, health. Owns no data."""

@@ -1,0 +1,42 @@
+"""Every hard limit of Malamute, with its unit and its reason. Settings may be smaller, never larger."""
+
+from __future__ import annotations
+
+KIB = 1024
+MIB = 1024 * KIB
+GIB = 1024 * MIB
+
+# --- names -------------------------------------------------------------------------------------------------------
+PRODUCER_ID_BYTES_MAX = 256  # stands in every WAL record header and in the manifest
+POSITION_BYTES_MAX = 4 * KIB  # an opaque source position; Kafka and file positions take under 100
+
+# --- events ------------------------------------------------------------------------------------------------------
+RECORD_BYTES_MAX = 16 * MIB  # one JSON line; larger ones are rejected by name, not split
+NESTING_DEPTH_MAX = 64  # deepest real event in our samples: 8
+EVENT_PATHS_MAX = 10_000  # distinct paths of one event: a hostile event must not make a million columns
+PATH_BYTES_MAX = 4 * KIB  # a column name; longer ones are kept in _rest
+MAX_PATHS_DEFAULT = 1_000  # columns per segment before the rarest go to _rest
+
+# --- batches -----------------------------------------------------------------------------------------------------
+BATCH_ROWS_MAX = 1_000_000  # rows of one append
+BATCH_BYTES_MAX = 256 * MIB  # decoded bytes of one append; keeps Arrow's 32-bit string offsets safe
+BATCH_ROWS_TARGET = 65_536  # what producers send at a time: a Ray call costs ~1 ms
+BATCH_BYTES_TARGET = 16 * MIB
+
+# --- WAL ---------------------------------------------------------------------------------------------------------
+WAL_FILE_BYTES_TARGET = 128 * MIB  # rotation size
+WAL_RECORD_BYTES_MAX = 512 * MIB  # a larger length field is damage, not a record
+
+# --- shard -------------------------------------------------------------------------------------------------------
+MEMTABLE_BYTES_TARGET = 96 * MIB  # flush at this size: ~1 M generated log events
+MEMTABLE_BYTES_MAX = 3 * MEMTABLE_BYTES_TARGET  # active + being flushed; beyond it appends are Overloaded
+FLUSH_AGE_S_DEFAULT = 60.0  # an idle shard flushes what is older
+ROW_GROUP_ROWS = 131_072  # unit of pruning; DuckDB has no page index
+FLUSH_WINDOWS_MAX = 64  # files of one stream per flush; beyond it wider windows are used
+PRODUCERS_MAX = 100_000  # producer states per shard; the idlest are forgotten beyond it
+PRODUCER_IDLE_S_MAX = 7 * 86_400  # dedup window of an idle producer
+MANIFEST_VERSIONS_KEPT = 16  # older ones are deleted by the writer
+
+# --- queries -----------------------------------------------------------------------------------------------------
+SQL_BYTES_MAX = 256 * KIB
+QUERY_SECONDS_DEFAULT = 300.0

@@ -1,0 +1,1 @@
+"""The face of Malamute: connect(), Client, results and the command line."""

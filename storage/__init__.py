@@ -1,0 +1,1 @@
+"""WAL, memtable, segments, manifests, object store. Never touches Ray, ingest or query."""

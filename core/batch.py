@@ -89,4 +89,3 @@ def decode_batch(body: pa.Buffer | bytes | memoryview) -> pa.RecordBatch:
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, StopIteration) as error:
         raise Corrupt(f"batch body of {len(body)} bytes is not an arrow stream: {error}") from error
     raise Corrupt(f"batch body of {len(body)} bytes holds more than one batch")
-

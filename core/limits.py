@@ -40,3 +40,22 @@ MANIFEST_VERSIONS_KEPT = 16  # older ones are deleted by the writer
 # --- queries -----------------------------------------------------------------------------------------------------
 SQL_BYTES_MAX = 256 * KIB
 QUERY_SECONDS_DEFAULT = 300.0
+
+# --- producers ---------------------------------------------------------------------------------------------------
+RETRY_SECONDS_DEFAULT = 120.0  # a shard is back within seconds; after this the caller is told
+RETRY_BACKOFF_S_MIN = 0.05
+RETRY_BACKOFF_S_MAX = 2.0
+ACK_WAIT_S_MAX = 60.0  # one attempt; afterwards the outcome is unknown and the batch is sent again
+LINGER_S_DEFAULT = 0.2  # a producer sends what it has after this time
+PRODUCER_QUEUE_BATCHES_MAX = 4  # batches waiting in a producer before send() blocks
+
+# --- actors ------------------------------------------------------------------------------------------------------
+SHARD_APPENDS_MAX = 32  # concurrent appends of one shard; they share fdatasyncs, more wait in Ray's queue
+SHARD_QUERIES_MAX = 4  # concurrent leaves of one shard
+COORDINATOR_QUERIES_MAX = 16  # concurrent queries of one coordinator
+FLUSH_POLL_S = 0.05  # how often a shard looks whether a flush is due
+FLUSH_RETRY_S = 1.0  # pause after a failed flush
+CONTROL_WAIT_S_MAX = 60.0  # a question to the coordinator; afterwards it counts as unanswered
+SEGMENT_CACHE_BYTES_DEFAULT = 4 * GIB  # per process, for segments of remote storage
+LAUNCH_WAIT_S_MAX = 600.0  # recovery of a shard: replay runs at millions of events a second
+STOP_WAIT_S_MAX = 120.0  # the last flush of a shard

@@ -8,10 +8,15 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from core.errors import StorageInUse
+
+_IOV_MAX = os.sysconf("SC_IOV_MAX")
 
 
 class WritableFile(Protocol):
@@ -21,11 +26,24 @@ class WritableFile(Protocol):
         """Append all of `data`; OSError leaves an unknown prefix written."""
         ...
 
+    def write_all(self, buffers: Sequence[bytes | bytearray | memoryview]) -> None:
+        """Append all `buffers` in order, without joining them; OSError leaves an unknown prefix written."""
+        ...
+
     def sync(self) -> None:
         """fdatasync: returns only when every byte written so far is on stable storage."""
         ...
 
     def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """What a path is: its size in bytes and its last change in microseconds since 1970-01-01 UTC."""
+
+    size: int
+    modified_us: int
+    is_directory: bool
 
 
 class FileSystem(Protocol):
@@ -42,6 +60,10 @@ class FileSystem(Protocol):
         ...
 
     def size(self, path: str) -> int: ...
+
+    def status(self, path: str) -> FileStatus:
+        """What is at `path`; FileNotFoundError when nothing is."""
+        ...
 
     def exists(self, path: str) -> bool: ...
 
@@ -85,6 +107,17 @@ class _File:
         while len(view):
             view = view[os.write(self._descriptor, view) :]
 
+    def write_all(self, buffers: Sequence[bytes | bytearray | memoryview]) -> None:
+        views = [memoryview(buffer) for buffer in buffers if len(buffer)]
+        first = 0
+        while first < len(views):
+            written = os.writev(self._descriptor, views[first : first + _IOV_MAX])
+            while first < len(views) and written >= len(views[first]):
+                written -= len(views[first])
+                first += 1
+            if written:
+                views[first] = views[first][written:]
+
     def sync(self) -> None:
         os.fdatasync(self._descriptor)
 
@@ -120,6 +153,10 @@ class LocalFileSystem:
 
     def size(self, path: str) -> int:
         return Path(path).stat().st_size
+
+    def status(self, path: str) -> FileStatus:
+        found = Path(path).stat()
+        return FileStatus(found.st_size, found.st_mtime_ns // 1000, stat.S_ISDIR(found.st_mode))
 
     def exists(self, path: str) -> bool:
         return Path(path).exists()

@@ -1,0 +1,111 @@
+"""Owns the Ray side of one shard: threads, pins, flush loop. Decides nothing: storage.shard does.
+
+The constructor recovers. A SIGKILL at any moment makes Ray run it again; nothing lives only in this process.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+import pyarrow as pa
+import ray
+
+from core.append import Ack, AppendRequest, ProducerOpened
+from core.clock import SystemClock
+from core.errors import Fenced, MalamuteError
+from core.limits import FLUSH_POLL_S, FLUSH_RETRY_S, SHARD_APPENDS_MAX, SHARD_QUERIES_MAX
+from query.executor import Executor
+from query.run import run_leaf
+from query.shape import StreamShape, describe
+from storage.deployment import ShardConfig, open_configured_shard, segment_files
+from storage.pins import Pins
+from storage.shard_host import ShardHost
+
+GROUPS = {"append": SHARD_APPENDS_MAX, "query": SHARD_QUERIES_MAX, "control": 4}
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0, concurrency_groups=GROUPS, enable_task_events=False)
+class ShardActor:
+    """One shard of a deployment, named `<deployment>.shard-<n>`."""
+
+    def __init__(self, config: ShardConfig) -> None:
+        self._clock = SystemClock()
+        self._host = ShardHost(lambda: open_configured_shard(config, self._clock), self._clock)
+        self._files = segment_files(config)
+        self._executor = Executor(config.executor_options())
+        self._pins = Pins(self._clock, config.query_seconds_max)
+        self._stopping = threading.Event()
+        self._flusher = threading.Thread(target=self._flush_loop, name="flush", daemon=True)
+        self._flusher.start()
+
+    @ray.method(concurrency_group="append")
+    def append(self, request: AppendRequest) -> Ack:
+        """See storage.shard.Shard.append."""
+        return self._host.append(request)
+
+    @ray.method(concurrency_group="control")
+    def open_producer(self, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
+        """See storage.shard.Shard.open_producer."""
+        return self._host.open_producer(tenant, stream, producer_id)
+
+    @ray.method(concurrency_group="query")
+    def describe(self, query_id: str, tenant: str, streams: list[str]) -> dict[str, StreamShape]:
+        """Pin one snapshot of each stream under `query_id` and say what they hold."""
+        snapshots = {stream: self._host.snapshot(tenant, stream) for stream in streams}
+        self._pins.pin(query_id, snapshots)
+        return {stream: describe(snapshot) for stream, snapshot in snapshots.items()}
+
+    @ray.method(concurrency_group="query")
+    def run_leaf(self, query_id: str, leaf: Any) -> tuple[pa.Table, Any]:
+        """Run a leaf over the pinned snapshots and let go of them. Returns its rows and its statistics."""
+        snapshots = self._pins.take(query_id)
+        return run_leaf(leaf, snapshots, self._files.path, self._executor)
+
+    @ray.method(concurrency_group="control")
+    def release(self, query_id: str) -> None:
+        """Let go of a query that will not run its leaf."""
+        self._pins.release(query_id)
+
+    @ray.method(concurrency_group="control")
+    def flush(self) -> int:
+        """See storage.shard.Shard.flush."""
+        return self._host.flush()
+
+    @ray.method(concurrency_group="control")
+    def streams(self) -> dict[tuple[str, str], int]:
+        """Events per (tenant, stream)."""
+        return self._host.streams()
+
+    @ray.method(concurrency_group="control")
+    def status(self) -> dict[str, Any]:
+        """The shard's numbers, with its process and node."""
+        memory = {"rss_bytes": _rss_bytes(), "arrow_bytes": pa.total_allocated_bytes()}
+        node = ray.get_runtime_context().get_node_id()
+        return {"pid": os.getpid(), "node": node, **memory, **self._host.status()}
+
+    @ray.method(concurrency_group="control")
+    def close(self) -> None:
+        """Flush, seal and let go of the storage; the process is to be ended next."""
+        self._stopping.set()
+        self._flusher.join()
+        self._host.close()
+
+    def _flush_loop(self) -> None:
+        while not self._stopping.wait(FLUSH_POLL_S):
+            try:
+                if self._host.flush_due():
+                    self._host.flush()
+            except Fenced:
+                return  # a newer owner serves this shard; appends are refused from now on
+            except (MalamuteError, OSError, pa.ArrowException):
+                # Counted and shown in status(); the memtable stays, and its bound pushes back.
+                self._stopping.wait(FLUSH_RETRY_S)
+
+
+def _rss_bytes() -> int:
+    with open("/proc/self/statm", encoding="ascii") as statm:
+        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+

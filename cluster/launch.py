@@ -1,0 +1,132 @@
+"""Owns starting and stopping a deployment's actors on a connected Ray. Knows names and resources, holds no data."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from actors.coordinator import CoordinatorActor
+from actors.errors import unwrap
+from actors.shard import ShardActor
+from cluster.settings import Settings, is_local, local_path
+from cluster.transport import NAMESPACE, Transport, coordinator_name, shard_name
+from core.errors import MalamuteError, StorageInUse, Unavailable
+from core.ids import ShardId
+from core.limits import LAUNCH_WAIT_S_MAX, STOP_WAIT_S_MAX
+from storage.deployment import ShardConfig, open_objects
+from storage.storage_format import open_storage
+
+
+def shard_config(settings: Settings, shard: int) -> ShardConfig:
+    """What the process of one shard is told."""
+    root = local_path(settings.storage) if is_local(settings.storage) else settings.storage
+    wal_root = settings.wal_directory or f"{root}/wal"
+    cache = Path(tempfile.gettempdir()) / "malamute-cache" / settings.name / f"{shard:04d}"
+    return ShardConfig(
+        shard=ShardId(shard),
+        url=root,
+        wal_directory=f"{Path(wal_root).absolute()}/{shard:04d}",
+        cache_directory=str(cache),
+        durability=settings.durability,
+        options=settings.storage_options.to_store_options(),
+        memtable_bytes_target=settings.flush.memtable_bytes_target,
+        memtable_bytes_max=settings.flush.memtable_bytes_max,
+        flush_age_s=settings.flush.age_s,
+        query_threads=settings.query.threads,
+        query_bytes_max=settings.query.memory_bytes_max,
+        query_seconds_max=settings.query.timeout_s,
+    )
+
+
+def is_running(deployment: str) -> bool:
+    """Whether the deployment's coordinator lives on the connected Ray."""
+    return any(
+        actor["name"] == coordinator_name(deployment) and actor["namespace"] == NAMESPACE
+        for actor in ray.util.list_named_actors(all_namespaces=True)
+    )
+
+
+def launch(settings: Settings) -> Transport:
+    """Start the deployment's actors and wait until every shard has recovered.
+
+    Raises StorageInUse when the name runs already or another process holds the storage; what was started is stopped.
+    """
+    if is_running(settings.name):
+        raise StorageInUse(
+            f"a malamute named {settings.name!r} runs on this ray cluster already: stop it with 'malamute down', or "
+            f"connect to it with connect('auto')"
+        )
+    config = shard_config(settings, 0)
+    open_storage(open_objects(config), settings.shards)
+    try:
+        handles = [_start_shard(settings, number) for number in range(settings.shards)]
+        for number, handle in enumerate(handles):
+            _await_shard(handle, number)
+        coordinator = CoordinatorActor.options(  # type: ignore[attr-defined]
+            name=coordinator_name(settings.name),
+            namespace=NAMESPACE,
+            lifetime="detached",
+            num_cpus=settings.coordinator.num_cpus,
+            memory=settings.coordinator.memory_bytes,
+        ).remote(settings.name, NAMESPACE, settings.shards, config)
+        unwrap(coordinator.info.remote(), LAUNCH_WAIT_S_MAX, "start of the coordinator")
+    except MalamuteError:
+        stop(settings.name, settings.shards, graceful=False)
+        raise
+    return Transport(settings.name)
+
+
+def _start_shard(settings: Settings, number: int) -> Any:
+    return ShardActor.options(  # type: ignore[attr-defined]
+        name=shard_name(settings.name, number),
+        namespace=NAMESPACE,
+        lifetime="detached",
+        num_cpus=settings.shard.num_cpus,
+        memory=settings.shard.memory_bytes,
+    ).remote(shard_config(settings, number))
+
+
+def _await_shard(handle: Any, number: int) -> None:
+    """Wait for the constructor; its own error is what the caller wants to read."""
+    from ray.exceptions import ActorDiedError
+
+    try:
+        unwrap(handle.status.remote(), LAUNCH_WAIT_S_MAX, f"start of shard {number}")
+    except Unavailable as error:
+        cause = error.__cause__
+        if isinstance(cause, ActorDiedError):
+            raise _constructor_error(cause) or error from None
+        raise
+
+
+def _constructor_error(error: Any) -> MalamuteError | None:
+    cause = getattr(error, "cause", None) or error.__cause__
+    return cause if isinstance(cause, MalamuteError) else None
+
+
+def stop(deployment: str, shards: int, *, graceful: bool = True) -> list[str]:
+    """Close every shard (flush, seal), then end the actors. Returns what could not be closed in order."""
+    problems: list[str] = []
+    handles = {name: _find(name) for name in [shard_name(deployment, n) for n in range(shards)]}
+    refs = {name: handle.close.remote() for name, handle in handles.items() if handle is not None and graceful}
+    for name, ref in refs.items():
+        try:
+            unwrap(ref, STOP_WAIT_S_MAX, f"close of {name}")
+        except MalamuteError as error:
+            problems.append(f"{name}: {error}")
+    for handle in [_find(coordinator_name(deployment)), *handles.values()]:
+        if handle is not None:
+            ray.kill(handle, no_restart=True)
+    return problems
+
+
+def _find(name: str) -> Any:
+    try:
+        return ray.get_actor(name, namespace=NAMESPACE)
+    except ValueError:
+        return None
+
+

@@ -1,0 +1,67 @@
+"""Owns how requests reach the actors of one deployment; implements ingest.sender.Transport over Ray."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+
+from actors.errors import unwrap
+from core.append import Ack, AppendRequest, ProducerOpened
+from core.errors import NotFound, Unavailable
+from core.limits import ACK_WAIT_S_MAX, CONTROL_WAIT_S_MAX
+
+NAMESPACE = "malamute"
+
+
+def coordinator_name(deployment: str) -> str:
+    """The actor name of a deployment's coordinator."""
+    return f"{deployment}.coordinator"
+
+
+def shard_name(deployment: str, shard: int) -> str:
+    """The actor name of a deployment's shard."""
+    return f"{deployment}.shard-{shard}"
+
+
+class Transport:
+    """Handles to the coordinator and the shards of one deployment. Thread-safe."""
+
+    def __init__(self, deployment: str) -> None:
+        self.deployment = deployment
+        self._coordinator = _actor(coordinator_name(deployment), deployment)
+        self.info: dict[str, Any] = self.ask("info")
+        self.shards: int = self.info["shards"]
+        self._shard_actors = [_actor(shard_name(deployment, n), deployment) for n in range(self.shards)]
+
+    def ask(self, method: str, *arguments: Any, timeout_s: float = CONTROL_WAIT_S_MAX) -> Any:
+        """Call the coordinator and wait."""
+        ref = getattr(self._coordinator, method).remote(*arguments)
+        return unwrap(ref, timeout_s, f"{method} on the coordinator")
+
+    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
+        """See storage.shard.Shard.open_producer."""
+        ref = self._shard_actors[shard].open_producer.remote(tenant, stream, producer_id)
+        answer: ProducerOpened = unwrap(ref, ACK_WAIT_S_MAX, f"open producer on shard {shard}")
+        return answer
+
+    def submit(self, shard: int, request: AppendRequest) -> Any:
+        """Send an append; returns what result() takes."""
+        return shard, self._shard_actors[shard].append.remote(request)
+
+    def result(self, pending: Any, timeout_s: float) -> Ack:
+        """Wait for the answer to an append."""
+        shard, ref = pending
+        ack: Ack = unwrap(ref, timeout_s, f"append to shard {shard}")
+        return ack
+
+
+def _actor(name: str, deployment: str) -> Any:
+    try:
+        return ray.get_actor(name, namespace=NAMESPACE)
+    except ValueError as error:
+        raise NotFound(
+            f"no malamute named {deployment!r} runs on this ray cluster: start one with 'malamute up -c ray_config.yaml'"
+        ) from error
+    except (ConnectionError, RuntimeError) as error:
+        raise Unavailable(f"ray does not answer: {error}") from error

@@ -1,0 +1,58 @@
+"""Owns the way from a plain event to its flat attributes: dotted path → value. Never decides on columns.
+
+Where a dotted key and a nested path meet ({"a.b": 1, "a": {"b": 2}}), the last one in the event's order wins.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from core.errors import InvalidRequest
+from core.limits import EVENT_PATHS_MAX, NESTING_DEPTH_MAX, RECORD_BYTES_MAX
+from ingest.values import EMPTY_OBJECT, list_value, too_deep
+
+_LONG_PREFIX: Final = 512  # characters from which the memory for paths is counted
+
+
+def flatten(event: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of a plain event: scalars, markers of ingest.values, and arrays as list_value gives them.
+
+    null is absent, an empty object is JSON "{}"; the empty event has no attribute. InvalidRequest when the event
+    breaks a limit (depth, number of paths, bytes of paths).
+    """
+    flat: dict[str, Any] = {}
+    _walk(event, "", 1, flat, [0])
+    if len(flat) > EVENT_PATHS_MAX:
+        raise _too_many_paths()
+    return flat
+
+
+def _walk(node: dict[str, Any], prefix: str, depth: int, flat: dict[str, Any], path_bytes: list[int]) -> None:
+    if len(prefix) > _LONG_PREFIX or len(node) > EVENT_PATHS_MAX:
+        _check_size(node, prefix, flat, path_bytes)
+    for key, value in node.items():
+        type_ = type(value)
+        if type_ is dict:
+            if depth >= NESTING_DEPTH_MAX:
+                raise too_deep()
+            if value:
+                _walk(value, f"{prefix}{key}.", depth + 1, flat, path_bytes)
+            else:
+                flat[prefix + key] = EMPTY_OBJECT
+        elif type_ is list:
+            flat[prefix + key] = list_value(value, depth + 1)
+        elif value is not None:
+            flat[prefix + key] = value
+
+
+def _check_size(node: dict[str, Any], prefix: str, flat: dict[str, Any], path_bytes: list[int]) -> None:
+    """Stop events that are small as text but huge as paths (a long key over many short ones) before they are built."""
+    path_bytes[0] += len(prefix) * len(node)
+    if path_bytes[0] > RECORD_BYTES_MAX:
+        raise InvalidRequest(f"its paths take more than {RECORD_BYTES_MAX} bytes")
+    if len(flat) + sum(value is not None for value in node.values()) > 2 * EVENT_PATHS_MAX:
+        raise _too_many_paths()
+
+
+def _too_many_paths() -> InvalidRequest:
+    return InvalidRequest(f"more than {EVENT_PATHS_MAX} paths")

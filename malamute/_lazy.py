@@ -1,0 +1,18 @@
+"""Owns which module each public name lives in."""
+
+from __future__ import annotations
+
+_ERRORS = (
+    "BudgetExceeded Corrupt Fenced InvalidName InvalidQuery InvalidRequest InvalidSettings MalamuteError NotFound "
+    "Overloaded SequenceGap StorageInUse Unavailable UnknownOutcome"
+).split()
+
+PUBLIC = {
+    **dict.fromkeys(_ERRORS, "core.errors"),
+    "Client": "malamute.client",
+    "Producer": "malamute.producer",
+    "Receipt": "malamute.receipt",
+    "Result": "malamute.result",
+    "Status": "malamute.status",
+    "connect": "malamute.connection",
+}

@@ -1,0 +1,189 @@
+"""Owns the client: the calls a Python program makes on one deployment."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+from cluster.transport import Transport
+from core.append import LEVELS
+from core.clock import Clock, SystemClock
+from core.errors import InvalidRequest, Unavailable, UnknownOutcome
+from core.ids import DEFAULT_TENANT, check_name, check_producer_id
+from core.limits import QUERY_SECONDS_DEFAULT
+from core.placement import shard_of
+from ingest.routing import SpreadSender
+from ingest.sender import Sender, Sent
+from ingest.shred import Shredded, ShredSettings
+from malamute.events import shred_events
+from malamute.producer import Producer
+from malamute.receipt import Receipt
+from malamute.result import Result
+from malamute.status import Status
+from query.coordinate import QueryOptions
+from storage.catalog import StreamSettings
+
+# A query is safe to repeat: it reads a snapshot of its own each time.
+QUERY_ATTEMPTS = 3
+
+
+class Client:
+    """One open connection to a deployment. Made by malamute.connect. Thread-safe."""
+
+    def __init__(self, transport: Transport, tenant: str, level: str, on_close: Callable[[], None]) -> None:
+        self._transport = transport
+        self._tenant = check_name("tenant", tenant)
+        self._level = level
+        self._on_close = on_close
+        self._clock: Clock = SystemClock()
+        self._streams: dict[str, StreamSettings] = {}
+        self._idle_senders: dict[tuple[str, str], deque[_Writer]] = {}
+        self._closed = False
+
+    def create_stream(
+        self,
+        stream: str,
+        *,
+        sort_key: list[str] | None = None,
+        timestamp: str | None = None,
+        max_paths: int | None = None,
+    ) -> StreamSettings:
+        """Create a stream, or confirm that it exists with these settings.
+
+        `sort_key` are paths by which segments are sorted (default service, timestamp); `timestamp` is the attribute
+        that holds the event time (default: "timestamp" or "@timestamp", whichever an event has).
+        """
+        given = {"sort_key": tuple(sort_key) if sort_key else None, "timestamp": timestamp, "max_paths": max_paths}
+        settings = StreamSettings(stream, **{key: value for key, value in given.items() if value is not None})
+        self._streams[stream] = self._ask("ensure_stream", self._tenant, settings, stream)
+        return self._streams[stream]
+
+    def streams(self) -> dict[str, StreamSettings]:
+        """All streams of the tenant by name."""
+        answer: dict[str, StreamSettings] = self._ask("streams", self._tenant)
+        return answer
+
+    def write(self, stream: str, events: Any, *, durability: str | None = None) -> Receipt:
+        """Store events and return when all of them are acknowledged.
+
+        `events`: a list of dicts, an Arrow table or batch, a pandas or polars frame, NDJSON bytes, or a path (str or
+        Path) to an NDJSON (also gz, zst, lz4), Parquet or Arrow file. The stream appears at its first write.
+        """
+        writer = self._writer(stream, durability or self._level)
+        receipt = Receipt()
+        writer.receipt = receipt
+        for piece in self._shredded(stream, events, receipt):
+            writer.spread.send(piece.batch)
+        writer.spread.drain()
+        # Given back only when nothing is in flight: after an error the writer is not used again.
+        self._idle_senders[(stream, writer.level)].append(writer)
+        return receipt
+
+    def producer(self, producer_id: str, *, stream: str, durability: str | None = None) -> Producer:
+        """Open the named producer: fences its older incarnations and knows the position they left."""
+        check_producer_id(producer_id)
+        self._settings(stream)
+        shard = shard_of(self._tenant, stream, producer_id, self._transport.shards)
+        receipt = Receipt()
+        level = _check_level(durability or self._level)
+        sender = Sender(
+            self._transport,
+            shard,
+            self._tenant,
+            stream,
+            producer_id,
+            level=level,
+            on_sent=lambda sent: _count(receipt, sent),
+        )
+        return Producer(sender, lambda events: list(self._shredded(stream, events, receipt)), receipt)
+
+    def sql(self, text: str, parameters: Any = None, *, timeout_s: float = QUERY_SECONDS_DEFAULT) -> Result:
+        """Run one SELECT (DuckDB's dialect; dotted paths need no quotes) over all shards at one snapshot.
+
+        `parameters`: a list for `?`/`$1`, a dict for `$name`.
+        """
+        options = QueryOptions(timeout_s=timeout_s)
+        for attempt in range(1, QUERY_ATTEMPTS + 1):
+            try:
+                answer = self._ask("sql", self._tenant, text, parameters, options, timeout_s=timeout_s + 5)
+                return Result(answer.table, answer.warnings, answer.stats)
+            except (Unavailable, UnknownOutcome):
+                if attempt == QUERY_ATTEMPTS:
+                    raise
+        raise AssertionError("unreachable")
+
+    def status(self) -> Status:
+        """The numbers of every shard and of the coordinator."""
+        return Status(self._ask("status"))
+
+    def flush(self) -> int:
+        """Write every memtable into segments; returns how many events."""
+        rows: int = self._ask("flush", timeout_s=600.0)
+        return rows
+
+    def close(self) -> None:
+        """Let go of the deployment; an embedded one is flushed and stopped."""
+        if not self._closed:
+            self._closed = True
+            self._on_close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        if self._closed:
+            raise Unavailable("this client is closed: connect again")
+        return self._transport.ask(method, *arguments, **options)
+
+    def _settings(self, stream: str) -> StreamSettings:
+        settings = self._streams.get(stream)
+        if settings is None:
+            settings = self._streams[stream] = self._ask("ensure_stream", self._tenant, None, check_name("stream", stream))
+        return settings
+
+    def _shredded(self, stream: str, events: Any, receipt: Receipt) -> Iterator[Shredded]:
+        settings = self._settings(stream)
+        shred_settings = ShredSettings(settings.timestamp, settings.max_paths)
+        for piece in shred_events(events, shred_settings, self._clock):
+            receipt.rejected += [(r.line, r.byte_offset, r.reason) for r in piece.rejected]
+            receipt.timestamps_missing += piece.timestamps_missing
+            receipt.timestamps_unreadable += piece.timestamps_unreadable
+            if piece.batch is not None:
+                yield piece
+
+    def _writer(self, stream: str, level: str) -> _Writer:
+        self._settings(stream)
+        idle = self._idle_senders.setdefault((stream, _check_level(level)), deque())
+        try:
+            return idle.pop()
+        except IndexError:
+            return _Writer(self._transport, self._tenant, stream, level)
+
+
+class _Writer:
+    """A spread sender and the receipt of the write that uses it now."""
+
+    def __init__(self, transport: Transport, tenant: str, stream: str, level: str) -> None:
+        self.level = level
+        self.receipt = Receipt()
+        self.spread = SpreadSender(
+            transport, transport.shards, tenant, stream, level, lambda sent: _count(self.receipt, sent)
+        )
+
+
+def _count(receipt: Receipt, sent: Sent) -> None:
+    receipt.accepted += sent.rows
+    receipt.duplicates += sent.rows if sent.ack.duplicate else 0
+    receipt.last_ack = sent.ack
+
+
+def _check_level(level: str) -> str:
+    if level not in LEVELS:
+        raise InvalidRequest(f"durability {level!r} is not known here: use one of {', '.join(LEVELS)}")
+    return level
+

@@ -1,0 +1,30 @@
+"""Owns the view of a running deployment that people and programs read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Status:
+    """The numbers of one deployment at one moment."""
+
+    def __init__(self, numbers: dict[str, Any]) -> None:
+        self._numbers = numbers
+
+    @property
+    def shards(self) -> list[dict[str, Any]]:
+        """One dict per shard: state, pid, node, epoch, events, wal_bytes, memtable_bytes, segments …"""
+        return list(self._numbers["shards"])
+
+    @property
+    def events(self) -> int:
+        """Events held by all shards that answered."""
+        return sum(shard.get("events", 0) for shard in self.shards)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as plain data."""
+        return self._numbers
+
+    def __repr__(self) -> str:
+        serving = sum(shard["state"] == "serving" for shard in self.shards)
+        return f"<Status {serving} of {len(self.shards)} shards serving, {self.events} events>"

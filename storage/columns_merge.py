@@ -1,0 +1,165 @@
+"""Owns how batches of differing schemas become one table with one column per (path, kind). Never sorts or writes.
+
+Rows stay in the order of the batches. Columns without a value vanish; paths beyond `max_paths` go to `_rest`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.batch import INGESTED_AT, OFFSET, REST, SYSTEM_COLUMNS, SYSTEM_FIELDS, TIMESTAMP, TIMESTAMP_INFERRED
+from core.columns import ColumnKey, allocate_names, arrow_type, field_of, key_of
+from core.errors import check
+from core.limits import MIB
+from storage.rest import add_members, rest_array
+
+# A dictionary column is written out as plain text only when that stays small: hostile values may be megabytes each.
+_DECODED_BYTES_MAX: Final = 256 * MIB
+
+Layout = dict[ColumnKey, int]  # column → its index in the batch
+
+
+def merge_batches(batches: Sequence[pa.RecordBatch], max_paths: int, kept_paths: Iterable[str] = ()) -> pa.Table:
+    """One table of all rows of `batches` (memtable form), each column in one chunk.
+
+    At most `max_paths` attribute columns remain, the most frequent paths with all their kinds; `kept_paths` always
+    remain. `_rest` is present only where a row has it. Column order: system columns, then by (path, kind).
+    """
+    layouts = [_layout(batch.schema) for batch in batches]
+    counts: dict[ColumnKey, int] = defaultdict(int)
+    for batch, layout in zip(batches, layouts, strict=True):
+        for key, index in layout.items():
+            counts[key] += batch.num_rows - batch.column(index).null_count
+    counts = {key: values for key, values in counts.items() if values}
+    kept = _most_frequent(counts, max_paths, frozenset(kept_paths))
+    names = allocate_names(kept.items(), SYSTEM_COLUMNS)
+
+    fields = [SYSTEM_FIELDS[name] for name in (TIMESTAMP, TIMESTAMP_INFERRED, INGESTED_AT, OFFSET)]
+    columns = [_system_column(batches, field) for field in fields]
+    overflow = sorted(key for key in counts if key not in kept)
+    rest = pa.chunked_array([_rest(*pair, overflow) for pair in zip(batches, layouts, strict=True)], pa.string())
+    if rest.null_count < len(rest):
+        fields.append(SYSTEM_FIELDS[REST])
+        columns.append(_one_chunk(rest))
+    for key in sorted(kept):
+        column = _attribute_column(batches, layouts, key)
+        fields.append(field_of(names[key], key, column.type))
+        columns.append(column)
+    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _layout(schema: pa.Schema) -> Layout:
+    keys = ((key_of(field), index) for index, field in enumerate(schema))
+    return {key: index for key, index in keys if key is not None}
+
+
+def _most_frequent(counts: dict[ColumnKey, int], max_paths: int, always: frozenset[str]) -> dict[ColumnKey, int]:
+    if len(counts) <= max_paths:
+        return counts
+    by_path: dict[str, list[ColumnKey]] = defaultdict(list)
+    for key in counts:
+        by_path[key.path].append(key)
+
+    def rank(path: str) -> tuple[bool, int, str]:
+        return (path not in always, -sum(counts[key] for key in by_path[path]), path)
+
+    kept: dict[ColumnKey, int] = {}
+    for path in sorted(by_path, key=rank):
+        if path not in always and len(kept) + len(by_path[path]) > max_paths:
+            break
+        kept.update((key, counts[key]) for key in by_path[path])
+    return kept
+
+
+def _system_column(batches: Sequence[pa.RecordBatch], field: pa.Field) -> pa.Array:
+    chunks = []
+    for batch in batches:
+        index = batch.schema.get_field_index(field.name)
+        check(index >= 0, "SEG-1", "a batch without the system column %r reached a segment", field.name)
+        chunks.append(batch.column(index))
+    return _one_chunk(pa.chunked_array(chunks, field.type))
+
+
+def _rest(batch: pa.RecordBatch, layout: Layout, overflow: Sequence[ColumnKey]) -> pa.Array:
+    fragments: dict[int, list[str]] = {}
+    for key in overflow:
+        if key in layout:
+            add_members(fragments, key.path, key.kind, batch.column(layout[key]))
+    index = batch.schema.get_field_index(REST)
+    existing = batch.column(index) if index >= 0 else None
+    return rest_array(existing, fragments, batch.num_rows)
+
+
+def _attribute_column(batches: Sequence[pa.RecordBatch], layouts: Sequence[Layout], key: ColumnKey) -> pa.Array:
+    chunks: list[pa.Array | int] = []  # an int stands for so many nulls
+    for batch, layout in zip(batches, layouts, strict=True):
+        if key in layout:
+            chunks.append(batch.column(layout[key]))
+        elif chunks and isinstance(chunks[-1], int):
+            chunks[-1] += batch.num_rows
+        else:
+            chunks.append(batch.num_rows)
+    present = [chunk for chunk in chunks if not isinstance(chunk, int)]
+    type_ = _common_type(present, key.kind)
+    arrays = [pa.nulls(chunk, type_) if isinstance(chunk, int) else _convert(chunk, type_) for chunk in chunks]
+    column = _one_chunk(pa.chunked_array(arrays, type_))
+    return trim_dictionary(column) if pa.types.is_dictionary(type_) else column
+
+
+def _common_type(present: Sequence[pa.Array], kind: str) -> pa.DataType:
+    """dictionary<int32, string> when most values are stored so, or when plain text would be too large."""
+    plain_type = arrow_type(kind)
+    dictionaries = [chunk for chunk in present if pa.types.is_dictionary(chunk.type)]
+    if not dictionaries:
+        return plain_type
+    encoded = sum(len(chunk) for chunk in dictionaries)
+    if 2 * encoded >= sum(len(chunk) for chunk in present):
+        return pa.dictionary(pa.int32(), plain_type)
+    decoded = sum(_decoded_bytes(chunk) for chunk in dictionaries)
+    return plain_type if decoded <= _DECODED_BYTES_MAX else pa.dictionary(pa.int32(), plain_type)
+
+
+def _decoded_bytes(array: pa.DictionaryArray) -> int:
+    lengths = pc.binary_length(array.dictionary)
+    return int(pc.sum(lengths.take(array.indices).cast(pa.int64())).as_py() or 0)
+
+
+def _convert(array: pa.Array, type_: pa.DataType) -> pa.Array:
+    if pa.types.is_dictionary(array.type) and array.dictionary.null_count:
+        # A null may hide in a dictionary; from here on nulls are in the codes only.
+        array = array.dictionary_decode()
+    if array.type == type_:
+        return array
+    if pa.types.is_dictionary(type_) and not pa.types.is_dictionary(array.type):
+        return array.dictionary_encode()
+    return array.cast(type_)
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def trim_dictionary(array: pa.DictionaryArray) -> pa.Array:
+    """`array` with a dictionary of only the values in use: Parquet writes the dictionary into every row group."""
+    size = len(array.dictionary)
+    codes = array.indices
+    present = np.asarray(codes.drop_null())
+    used = np.zeros(size, np.bool_)
+    used[present] = True
+    kept = int(used.sum())
+    if kept == size:
+        return array
+    renumber = (np.cumsum(used) - 1).astype(np.int32)
+    filled = renumber[np.asarray(pc.fill_null(codes, 0))] if size else np.zeros(len(codes), np.int32)
+    mask = np.asarray(codes.is_null()) if codes.null_count else None
+    return pa.DictionaryArray.from_arrays(
+        pa.array(filled, pa.int32(), mask=mask), array.dictionary.filter(pa.array(used))
+    )

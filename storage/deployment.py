@@ -1,0 +1,73 @@
+"""Owns the plain data that tells a process where a deployment's shards live, and opens things from it. No Ray."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from core.clock import Clock
+from core.ids import ShardId
+from core.limits import (
+    FLUSH_AGE_S_DEFAULT,
+    MEMTABLE_BYTES_MAX,
+    MEMTABLE_BYTES_TARGET,
+    QUERY_SECONDS_DEFAULT,
+    SEGMENT_CACHE_BYTES_DEFAULT,
+    WAL_FILE_BYTES_TARGET,
+)
+from storage.fs import LocalFileSystem
+from storage.objects import ObjectStore
+from storage.open_objects import open_object_store
+from storage.recovery import open_shard
+from storage.segment_reader import SegmentFiles
+from storage.shard import Shard, ShardOptions
+
+
+@dataclass(frozen=True, slots=True)
+class ShardConfig:
+    """Where one shard lives and how large it may grow; sent to its process. `options` may hold secrets: not logged."""
+
+    shard: ShardId
+    url: str
+    wal_directory: str  # of this shard
+    cache_directory: str  # of this process
+    durability: str
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    memtable_bytes_target: int = MEMTABLE_BYTES_TARGET
+    memtable_bytes_max: int = MEMTABLE_BYTES_MAX
+    flush_age_s: float = FLUSH_AGE_S_DEFAULT
+    wal_file_bytes_target: int = WAL_FILE_BYTES_TARGET
+    query_threads: int = 1
+    query_bytes_max: int = 512 * 1024 * 1024
+    query_seconds_max: float = QUERY_SECONDS_DEFAULT
+
+
+def open_objects(config: ShardConfig) -> ObjectStore:
+    """The object store of the deployment."""
+    return open_object_store(config.url, LocalFileSystem(), config.options)
+
+
+def open_configured_shard(config: ShardConfig, clock: Clock) -> Shard:
+    """Recover and open the shard that `config` describes."""
+    options = ShardOptions(
+        shard=config.shard,
+        memtable_bytes_target=config.memtable_bytes_target,
+        memtable_bytes_max=config.memtable_bytes_max,
+        flush_age_s=config.flush_age_s,
+        wal_file_bytes_target=config.wal_file_bytes_target,
+    )
+    return open_shard(
+        options,
+        fs=LocalFileSystem(),
+        objects=open_objects(config),
+        wal_directory=config.wal_directory,
+        clock=clock,
+        new_file_id=lambda: secrets.randbits(64),
+    )
+
+
+def segment_files(config: ShardConfig) -> SegmentFiles:
+    """Verified local paths of the deployment's segments."""
+    fs = LocalFileSystem()
+    return SegmentFiles(open_objects(config), config.cache_directory, SEGMENT_CACHE_BYTES_DEFAULT, fs)

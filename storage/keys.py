@@ -1,0 +1,58 @@
+"""Owns the names of objects below a storage root. Never reads or writes one.
+
+    format.json                                                    storage_format.py
+    catalog/<version:020d>                                         catalog.py
+    shards/<shard:04d>/manifest/<version:020d>                     manifest.py
+    shards/<shard:04d>/segments/<tenant>/<stream>/<window>-<epoch:08d>-<number:08d>.parquet
+
+Versions are padded to 20 digits, so that the order of names is the order of versions.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from core.errors import Corrupt
+
+FORMAT_KEY: Final = "format.json"
+CATALOG_PREFIX: Final = "catalog/"
+
+_VERSION_DIGITS: Final = 20
+
+
+def catalog_key(version: int) -> str:
+    """Object key of one version of the catalog."""
+    return f"{CATALOG_PREFIX}{version:0{_VERSION_DIGITS}d}"
+
+
+def manifest_prefix(shard: int) -> str:
+    """What the keys of all manifests of a shard begin with."""
+    return f"shards/{shard:04d}/manifest/"
+
+
+def manifest_key(shard: int, version: int) -> str:
+    """Object key of one version of a shard's manifest."""
+    return f"{manifest_prefix(shard)}{version:0{_VERSION_DIGITS}d}"
+
+
+def version_of(key: str) -> int:
+    """The version that a catalog or manifest key ends in; raises Corrupt when it ends in anything else."""
+    digits = key.rpartition("/")[2]
+    if len(digits) != _VERSION_DIGITS or not digits.isascii() or not digits.isdigit():
+        raise Corrupt(f"object {key!r} does not end in a version of {_VERSION_DIGITS} digits: remove what is not ours")
+    return int(digits)
+
+
+def segment_prefix(shard: int, tenant: str, stream: str) -> str:
+    """What the keys of all segments of a stream on one shard begin with."""
+    return f"shards/{shard:04d}/segments/{tenant}/{stream}/"
+
+
+def segment_key(shard: int, tenant: str, stream: str, window: str, number: str) -> str:
+    """Object key of a segment. `number` makes it unique for ever (see segment_number); `window` is for people."""
+    return f"{segment_prefix(shard, tenant, stream)}{window}-{number}.parquet"
+
+
+def segment_number(epoch: int, number: int) -> str:
+    """What no other segment of the shard ever is called: `number` is never used twice within `epoch`."""
+    return f"{epoch:08d}-{number:08d}"

@@ -1,0 +1,203 @@
+"""Owns how unflushed batches become segments: split by window, merge, sort, encode as Parquet, upload.
+
+Never touches a manifest: a segment that was written here does not exist for readers before it is published. The
+format is described in docs/formats/segment.md.
+
+Invariants: SEG-1 every batch has the system columns. SEG-2 a file's footer says as many rows as went in. SEG-3 the
+rows of all segments are the rows of all batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import google_crc32c
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from core.batch import OFFSET, REST, TIMESTAMP
+from core.errors import check
+from core.ids import ShardId
+from core.limits import FLUSH_WINDOWS_MAX, MIB, ROW_GROUP_ROWS
+from storage.columns_merge import merge_batches
+from storage.encodings import choose_encodings
+from storage.keys import segment_key
+from storage.objects import ObjectStore
+from storage.snapshot import ColumnStats, Segment
+from storage.sorting import sort_columns, sort_order
+from storage.stream_settings import StreamSettings
+from storage.windows import Window, choose_width, ladder, window_at, window_indexes
+from storage.zone_maps import zone_map
+
+FORMAT_VERSION: Final = 1
+
+# Keys of the Parquet file's own metadata.
+FORMAT_KEY: Final = b"malamute.format"
+TENANT_KEY: Final = b"malamute.tenant"
+STREAM_KEY: Final = b"malamute.stream"
+SHARD_KEY: Final = b"malamute.shard"
+
+_CRC_STEP_BYTES: Final = 4 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSegment:
+    """A segment before it has a name: the bytes of its file and what the manifest will say of it."""
+
+    data: pa.Buffer
+    rows: int
+    crc32c: int
+    timestamp_min_us: int
+    timestamp_max_us: int
+    first_offset: int
+    last_offset: int
+    has_rest: bool
+    columns: tuple[ColumnStats, ...]
+
+
+def write_segments(
+    batches: Sequence[pa.RecordBatch],
+    tenant: str,
+    settings: StreamSettings,
+    shard: ShardId,
+    *,
+    new_name: Callable[[], str],
+    objects: ObjectStore,
+) -> list[Segment]:
+    """Write `batches` of one stream (memtable form, see storage.snapshot) as one segment per window.
+
+    `new_name` gives a name part that no segment of the shard ever had (keys.segment_number). Raises what
+    ObjectStore.put_new raises; segments uploaded until then are orphans.
+    """
+    segments = []
+    for window, part in split_by_window(batches, settings.window):
+        encoded = encode_segment(part, tenant, settings, shard)
+        name = segment_key(shard, tenant, settings.name, window.label, new_name())
+        objects.put_new(name, encoded.data)
+        segments.append(
+            Segment(
+                name=name,
+                tenant=tenant,
+                stream=settings.name,
+                window_start_us=window.start_us,
+                window_end_us=window.end_us,
+                rows=encoded.rows,
+                bytes=encoded.data.size,
+                crc32c=encoded.crc32c,
+                timestamp_min_us=encoded.timestamp_min_us,
+                timestamp_max_us=encoded.timestamp_max_us,
+                first_offset=encoded.first_offset,
+                last_offset=encoded.last_offset,
+                has_rest=encoded.has_rest,
+                sort_key=settings.sort_key,
+                columns=encoded.columns,
+            )
+        )
+    rows = sum(batch.num_rows for batch in batches)
+    written = sum(segment.rows for segment in segments)
+    check(written == rows, "SEG-3", "segments hold %d of %d rows", written, rows)
+    return segments
+
+
+def split_by_window(
+    batches: Sequence[pa.RecordBatch], window: str | int, windows_max: int = FLUSH_WINDOWS_MAX
+) -> list[tuple[Window, list[pa.RecordBatch]]]:
+    """The rows of `batches` by window, in order of time; rows of a window keep their order."""
+    batches = [batch for batch in batches if batch.num_rows]
+    times = [_int64(batch.column(batch.schema.get_field_index(TIMESTAMP))) for batch in batches]
+    width = choose_width(times, ladder(window), windows_max)
+    parts: dict[int, list[pa.RecordBatch]] = {}
+    for batch, batch_times in zip(batches, times, strict=True):
+        for index, rows in _rows_by_window(window_indexes(batch_times, width)):
+            parts.setdefault(index, []).append(batch if rows is None else batch.take(rows))
+    return [(window_at(index, width), parts[index]) for index in sorted(parts)]
+
+
+def _rows_by_window(indexes: Any) -> list[tuple[int, pa.Array | None]]:
+    """(window number, its rows), or None for the rows when all are in one window."""
+    if int(indexes.min()) == int(indexes.max()):
+        return [(int(indexes[0]), None)]
+    order = np.argsort(indexes, kind="stable").astype(np.uint32)
+    ordered = indexes[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    ends = np.append(starts[1:], len(ordered))
+    pairs = zip(starts.tolist(), ends.tolist(), strict=True)
+    return [(int(ordered[start]), pa.array(order[start:end])) for start, end in pairs]
+
+
+def encode_segment(
+    batches: Sequence[pa.RecordBatch], tenant: str, settings: StreamSettings, shard: ShardId
+) -> EncodedSegment:
+    """One Parquet file of all rows of `batches`, merged and sorted."""
+    table = merge_batches(batches, settings.max_paths, kept_paths=settings.sort_key)
+    order = sort_order(table, settings.sort_key)
+    if order is not None:
+        # 32-bit row numbers halve the memory that take reads; measured 1.5x faster.
+        table = table.take(pa.array(order.astype(np.uint32)))
+    metadata = {
+        FORMAT_KEY: str(FORMAT_VERSION).encode(),
+        TENANT_KEY: tenant.encode(),
+        STREAM_KEY: settings.name.encode(),
+        SHARD_KEY: str(shard).encode(),
+    }
+    data = write_parquet(table.replace_schema_metadata(metadata), settings.sort_key)
+    rows = pq.read_metadata(pa.BufferReader(data)).num_rows
+    check(rows == table.num_rows, "SEG-2", "the footer says %d rows of %d", rows, table.num_rows)
+    timestamps = pc.min_max(table.column(TIMESTAMP).cast(pa.int64()))
+    offsets = pc.min_max(table.column(OFFSET))
+    return EncodedSegment(
+        data=data,
+        rows=rows,
+        crc32c=crc32c_of(data),
+        timestamp_min_us=timestamps["min"].as_py(),
+        timestamp_max_us=timestamps["max"].as_py(),
+        first_offset=offsets["min"].as_py(),
+        last_offset=offsets["max"].as_py(),
+        has_rest=REST in table.column_names,
+        columns=zone_map(table),
+    )
+
+
+def write_parquet(table: pa.Table, sort_key: Sequence[str]) -> pa.Buffer:
+    """The sorted `table` as the bytes of a Parquet file."""
+    encodings = choose_encodings(table)
+    sorting = [
+        pq.SortingColumn(table.schema.get_field_index(name), descending=False, nulls_first=False)
+        for name in sort_columns(table.schema, sort_key)
+    ]
+    statistics: bool | list[str] = True
+    if encodings.without_statistics:
+        statistics = [name for name in table.column_names if name not in encodings.without_statistics]
+    sink = pa.BufferOutputStream()
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=ROW_GROUP_ROWS,
+        compression="zstd",
+        compression_level=1,
+        use_dictionary=encodings.dictionary or False,
+        column_encoding=encodings.explicit or None,
+        bloom_filter_options=encodings.blooms or None,
+        write_statistics=statistics,
+        write_page_checksum=True,
+        write_page_index=True,
+        sorting_columns=sorting or None,
+    )
+    return sink.getvalue()
+
+
+def crc32c_of(data: pa.Buffer) -> int:
+    """The crc32c of all bytes of `data`."""
+    crc = 0
+    for start in range(0, data.size, _CRC_STEP_BYTES):
+        # The library takes bytes only; steps keep the copy small.
+        crc = google_crc32c.extend(crc, data.slice(start, min(_CRC_STEP_BYTES, data.size - start)).to_pybytes())
+    return crc
+
+
+def _int64(array: pa.Array) -> Any:
+    return np.asarray(array.cast(pa.int64()))

@@ -1,0 +1,384 @@
+"""Owns one shard: deduplicate → WAL → memtable → flush, and the snapshot that readers get. Plain threads, no Ray.
+
+A shard is opened by exactly one process at a time: locally the lock on the WAL directory, everywhere the epoch in the
+manifest. Every caller brings its own thread; appends of several callers share one fdatasync.
+
+Invariants: SHD-1 an append is acknowledged only after its WAL record reached the level it names. SHD-2 the memtable
+holds committed batches only, in offset order. SHD-3 the manifest's producers are those of its WAL floor: a batch above
+the floor is known from the WAL alone.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from core.append import LOCAL, Ack, AppendRequest, ProducerOpened, check_request
+from core.batch import check_batch, decode_batch
+from core.clock import Clock
+from core.errors import Corrupt, InvalidRequest, Overloaded, UnknownOutcome, check
+from core.ids import ShardId, check_name, check_producer_id
+from core.limits import PRODUCER_IDLE_S_MAX, PRODUCERS_MAX
+from storage.catalog import StreamSettings
+from storage.fs import DirectoryLock
+from storage.manifest import Manifest, ManifestEdit, ManifestStore
+from storage.memtable import Memtable, StreamKey, batch_bytes, stamp
+from storage.objects import ObjectStore
+from storage.producers import ProducerKey, ProducerState, Verdict, accepted, judge, opened, retained
+from storage.segment_writer import write_segments
+from storage.snapshot import Segment, StreamSnapshot
+from storage.wal import Ticket, Wal
+from storage.wal_format import BatchRecord, OpenProducerRecord, WalRecord
+
+# How long a refused producer should wait: a flush of one full memtable takes about a second on one core.
+RETRY_AFTER_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOptions:
+    """Sizes in bytes, ages in seconds."""
+
+    shard: ShardId
+    memtable_bytes_target: int
+    memtable_bytes_max: int
+    flush_age_s: float
+    wal_file_bytes_target: int
+
+
+@dataclass(slots=True)
+class ShardState:
+    """What recovery hands to a shard: everything that is known after the WAL was replayed."""
+
+    manifest: Manifest
+    memtable: Memtable
+    producers: dict[ProducerKey, ProducerState]
+    torn_tails: tuple[str, ...] = ()
+    replayed_rows: int = 0
+
+
+@dataclass(slots=True)
+class _Accepted:
+    """A batch between the WAL queue and the memtable."""
+
+    stream: StreamKey
+    producer: ProducerKey
+    batch: pa.RecordBatch
+    state: ProducerState
+
+
+@dataclass(slots=True)
+class _Counters:
+    batches: int = 0
+    rows: int = 0
+    duplicates: int = 0
+    overloaded: int = 0
+    flushes: int = 0
+    flushed_rows: int = 0
+    flush_failures: int = 0
+    last_flush_error: str = ""
+
+
+@dataclass(slots=True)
+class _Pending:
+    """The producers as they will be when all queued records are committed, and where to wait for that."""
+
+    producers: dict[ProducerKey, ProducerState]
+    tickets: dict[ProducerKey, Ticket] = field(default_factory=dict)
+    batches: dict[int, _Accepted] = field(default_factory=dict)  # by first offset
+    bytes: int = 0
+
+
+class Shard:
+    """One open shard. Made by storage.recovery.open_shard."""
+
+    def __init__(
+        self,
+        options: ShardOptions,
+        state: ShardState,
+        *,
+        wal_factory: Callable[[Callable[[list[WalRecord]], None]], Wal],
+        manifests: ManifestStore,
+        objects: ObjectStore,
+        stream_settings: Callable[[str, str], StreamSettings],
+        clock: Clock,
+        lock: DirectoryLock,
+    ) -> None:
+        self.options = options
+        self._objects = objects
+        self._manifests = manifests
+        self._stream_settings = stream_settings
+        self._clock = clock
+        self._directory_lock = lock
+        self._lock = threading.Lock()
+        self._flush_lock = threading.Lock()
+        self._manifest = state.manifest
+        self._active = state.memtable
+        self._frozen: Memtable | None = None
+        self._frozen_producers: dict[ProducerKey, ProducerState] = {}
+        self._committed = dict(state.producers)
+        self._pending = _Pending(dict(state.producers))
+        self._next_offset = state.memtable.next_offset
+        self._next_segment = 0
+        self._counters = _Counters()
+        self._torn_tails = state.torn_tails
+        self._replayed_rows = state.replayed_rows
+        self._wal = wal_factory(self._on_committed)
+
+    # --- writes ---------------------------------------------------------------------------------------------------
+
+    def append(self, request: AppendRequest) -> Ack:
+        """Store one batch and return when it has reached its level. Blocks; call it from many threads.
+
+        Raises InvalidRequest, SequenceGap, Fenced, Overloaded (nothing was written), Unavailable (the WAL is
+        poisoned, nothing was written) or UnknownOutcome (retry with the same sequence).
+        """
+        check_request(request)
+        producer: ProducerKey = (request.tenant, request.stream, request.producer)
+        batch = self._decode(request)
+        with self._lock:
+            verdict = judge(self._pending.producers.get(producer), producer, request.epoch, request.sequence)
+            if verdict is Verdict.NEXT:
+                self._admit(batch)
+                first_offset, ticket = self._enqueue(request, producer, batch)
+            else:
+                # A batch that was committed at a lower level, or replayed from a tail, must reach this level too:
+                # logging the open epoch again is harmless and makes everything before it durable.
+                record = OpenProducerRecord(*producer, request.epoch)
+                ticket = self._wal.enqueue(record, sync=request.level == LOCAL)
+        self._wal.commit(ticket)
+        if verdict is Verdict.DUPLICATE:
+            return self._duplicate(request, producer)
+        last_offset = first_offset + batch.num_rows - 1
+        return Ack(self.options.shard, self._manifest.epoch, first_offset, last_offset, request.level, False)
+
+    def open_producer(self, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
+        """Begin the producer's next epoch, durably, and fence its older ones."""
+        check_name("tenant", tenant)
+        check_name("stream", stream)
+        producer: ProducerKey = (tenant, stream, check_producer_id(producer_id))
+        with self._lock:
+            before = self._pending.producers.get(producer)
+            state = opened(before, before.epoch + 1 if before else 1, self._clock.now_us())
+            ticket = self._wal.enqueue(OpenProducerRecord(*producer, state.epoch), sync=True)
+            self._pending.producers[producer] = state
+        self._wal.commit(ticket)
+        with self._lock:
+            committed = self._committed[producer]
+        # Another opener may have been faster since; this caller's epoch is then fenced at its first append.
+        return ProducerOpened(state.epoch, committed.position)
+
+    def _decode(self, request: AppendRequest) -> pa.RecordBatch:
+        try:
+            return check_batch(decode_batch(request.body))
+        except Corrupt as error:
+            raise InvalidRequest(str(error)) from error
+
+    def _admit(self, batch: pa.RecordBatch) -> None:
+        held = self._active.bytes + (self._frozen.bytes if self._frozen else 0) + self._pending.bytes
+        if held and held + batch_bytes(batch) > self.options.memtable_bytes_max:
+            self._counters.overloaded += 1
+            raise Overloaded(
+                f"shard {self.options.shard} holds {held} unflushed bytes of at most "
+                f"{self.options.memtable_bytes_max}: send again in {RETRY_AFTER_S} s",
+                retry_after=RETRY_AFTER_S,
+            )
+
+    def _enqueue(self, request: AppendRequest, producer: ProducerKey, batch: pa.RecordBatch) -> tuple[int, Ticket]:
+        first_offset, now_us = self._next_offset, self._clock.now_us()
+        record = BatchRecord(
+            tenant=request.tenant,
+            stream=request.stream,
+            producer=request.producer,
+            producer_epoch=request.epoch,
+            sequence=request.sequence,
+            position=request.position,
+            first_offset=first_offset,
+            rows=batch.num_rows,
+            ingested_at_us=now_us,
+            body=request.body,
+        )
+        ticket = self._wal.enqueue(record, sync=request.level == LOCAL)
+        state = self._pending.producers[producer]
+        state = accepted(state, request.sequence, first_offset, batch.num_rows, request.position, now_us)
+        self._pending.producers[producer] = state
+        self._pending.batches[first_offset] = _Accepted(
+            (request.tenant, request.stream), producer, stamp(batch, first_offset, now_us), state
+        )
+        self._pending.bytes += batch_bytes(batch)
+        self._next_offset = first_offset + batch.num_rows
+        return first_offset, ticket
+
+    def _duplicate(self, request: AppendRequest, producer: ProducerKey) -> Ack:
+        with self._lock:
+            self._counters.duplicates += 1
+            state = self._committed[producer]
+        known = state.epoch == request.epoch and state.last_sequence == request.sequence
+        first, last = (state.first_offset, state.last_offset) if known else (-1, -1)
+        return Ack(self.options.shard, self._manifest.epoch, first, last, request.level, True)
+
+    def _on_committed(self, records: list[WalRecord]) -> None:
+        """Called by the WAL, in order, when `records` reached their level: only now they become visible."""
+        with self._lock:
+            for record in records:
+                if isinstance(record, OpenProducerRecord):
+                    key: ProducerKey = (record.tenant, record.stream, record.producer)
+                    now_us = self._clock.now_us()
+                    self._committed[key] = opened(self._committed.get(key), record.producer_epoch, now_us)
+                    continue
+                entry = self._pending.batches.pop(record.first_offset)
+                self._pending.bytes -= batch_bytes(entry.batch)
+                self._active.insert(entry.stream, entry.batch, record.first_offset, self._clock.steady_s())
+                self._committed[entry.producer] = entry.state
+                self._counters.batches += 1
+                self._counters.rows += record.rows
+
+    # --- flush ----------------------------------------------------------------------------------------------------
+
+    def flush_due(self) -> bool:
+        """Whether the memtable is large or old enough to be flushed."""
+        with self._lock:
+            if self._frozen is not None:
+                return True
+            if self._active.rows == 0:
+                return False
+            old = self._active.oldest_s is not None and (
+                self._clock.steady_s() - self._active.oldest_s >= self.options.flush_age_s
+            )
+            return old or self._active.bytes >= self.options.memtable_bytes_target
+
+    def flush(self) -> int:
+        """Write everything committed so far into segments, publish them, drop the WAL below. Returns the rows.
+
+        After a failure the frozen memtable stays readable and the next flush tries again.
+        """
+        with self._flush_lock:
+            frozen = self._freeze()
+            if frozen is None:
+                return 0
+            try:
+                segments = self._write(frozen)
+                self._publish(frozen, segments)
+            except Exception as error:
+                self._counters.flush_failures += 1
+                self._counters.last_flush_error = f"{type(error).__name__}: {error}"
+                raise
+            self._wal.rotate()
+            self._wal.remove_below(frozen.next_offset)
+            return frozen.rows
+
+    def _freeze(self) -> Memtable | None:
+        """Set the active memtable aside, or return the one that an earlier, failed flush left; None when empty."""
+        with self._lock:
+            if self._frozen is None and self._active.rows > 0:
+                self._frozen = self._active
+                self._frozen_producers = dict(self._committed)
+                self._active = Memtable(self._frozen.next_offset)
+            return self._frozen
+
+    def _write(self, frozen: Memtable) -> list[Segment]:
+        segments: list[Segment] = []
+        for (tenant, stream), batches in frozen.batches.items():
+            settings = self._stream_settings(tenant, stream)
+            segments += write_segments(
+                batches, tenant, settings, self.options.shard, new_name=self._segment_number, objects=self._objects
+            )
+        written = sum(segment.rows for segment in segments)
+        check(written == frozen.rows, "SHD-4", "flush wrote %d of %d rows", written, frozen.rows)
+        return segments
+
+    def _segment_number(self) -> str:
+        """A name part that no other segment of this shard ever had or will have: epoch and number within it."""
+        self._next_segment += 1
+        return f"{self._manifest.epoch:08d}-{self._next_segment:08d}"
+
+    def _publish(self, frozen: Memtable, segments: list[Segment]) -> None:
+        producers = retained(self._frozen_producers, self._clock.now_us(), PRODUCER_IDLE_S_MAX, PRODUCERS_MAX)
+        edit = ManifestEdit(add=tuple(segments), wal_floor=frozen.next_offset, producers=producers)
+        manifest = self._manifests.publish(edit)
+        with self._lock:
+            self._manifest = manifest
+            self._frozen = None
+            self._counters.flushes += 1
+            self._counters.flushed_rows += frozen.rows
+
+    # --- reads ----------------------------------------------------------------------------------------------------
+
+    def snapshot(self, tenant: str, stream: str) -> StreamSnapshot:
+        """Everything of the stream that was acknowledged before this call, each event once."""
+        key = (tenant, stream)
+        with self._lock:
+            frozen = self._frozen.snapshot(key) if self._frozen else ()
+            return StreamSnapshot(
+                shard=self.options.shard,
+                tenant=tenant,
+                stream=stream,
+                manifest_version=self._manifest.version,
+                visible_offset=self._active.next_offset,
+                segments=tuple(s for s in self._manifest.segments if (s.tenant, s.stream) == key),
+                memtable=frozen + self._active.snapshot(key),
+            )
+
+    @property
+    def poisoned(self) -> str | None:
+        """Why this shard cannot accept writes any more until it is opened again, or None."""
+        return self._wal.poisoned
+
+    def status(self) -> dict[str, object]:
+        """Numbers of this shard: bytes, rows, offsets, versions."""
+        with self._lock:
+            manifest, counters = self._manifest, self._counters
+            frozen_rows = self._frozen.rows if self._frozen else 0
+            frozen_bytes = self._frozen.bytes if self._frozen else 0
+            return {
+                "shard": self.options.shard,
+                "epoch": manifest.epoch,
+                "manifest_version": manifest.version,
+                "events": sum(s.rows for s in manifest.segments) + self._active.rows + frozen_rows,
+                "next_offset": self._next_offset,
+                "wal_floor": manifest.wal_floor,
+                "wal_bytes": self._wal.bytes,
+                "memtable_rows": self._active.rows + frozen_rows,
+                "memtable_bytes": self._active.bytes + frozen_bytes,
+                "segments": len(manifest.segments),
+                "segment_bytes": sum(s.bytes for s in manifest.segments),
+                "producers": len(self._committed),
+                "batches": counters.batches,
+                "rows": counters.rows,
+                "duplicates": counters.duplicates,
+                "overloaded": counters.overloaded,
+                "flushes": counters.flushes,
+                "flushed_rows": counters.flushed_rows,
+                "flush_failures": counters.flush_failures,
+                "last_flush_error": counters.last_flush_error,
+                "replayed_rows": self._replayed_rows,
+                "torn_tails": list(self._torn_tails),
+                "poisoned": self._wal.poisoned,
+            }
+
+    def streams(self) -> dict[StreamKey, int]:
+        """Events per (tenant, stream) in this shard."""
+        with self._lock:
+            counts: dict[StreamKey, int] = {}
+            for segment in self._manifest.segments:
+                key = (segment.tenant, segment.stream)
+                counts[key] = counts.get(key, 0) + segment.rows
+            for memtable in (self._active, *([self._frozen] if self._frozen else [])):
+                for key, batches in memtable.batches.items():
+                    counts[key] = counts.get(key, 0) + sum(b.num_rows for b in batches)
+            return counts
+
+    def close(self) -> None:
+        """Flush, seal the WAL and let go of the directory. A poisoned shard only lets go."""
+        try:
+            if self._wal.poisoned is None:
+                self.flush()
+                self._wal.close()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Let go without flushing, as a crash would; the next open recovers."""
+        self._directory_lock.release()

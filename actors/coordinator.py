@@ -13,6 +13,7 @@ import ray
 
 from actors.errors import unwrap
 from core.clock import SystemClock
+from core.errors import MalamuteError, NotFound
 from core.limits import COORDINATOR_QUERIES_MAX, RETRY_SECONDS_DEFAULT
 from query.coordinate import QueryAnswer, QueryOptions, run_query
 from query.executor import Executor
@@ -29,7 +30,7 @@ class CoordinatorActor:
 
     def __init__(self, name: str, namespace: str, shards: int, config: ShardConfig) -> None:
         self._config = config
-        self._catalog = CatalogStore(open_objects(config), SystemClock())
+        self._catalog = CatalogStore(open_objects(config), SystemClock(), shards)
         self._executor = Executor(config.executor_options())
         self._shards = _Shards(name, namespace, shards)
 
@@ -42,7 +43,12 @@ class CoordinatorActor:
     @ray.method(concurrency_group="control")
     def ensure_stream(self, tenant: str, settings: StreamSettings | None, stream: str) -> StreamSettings:
         """The settings of a stream, created on the way when it is new; `settings` None takes what is there."""
-        return self._catalog.ensure_stream(tenant, settings or StreamSettings(name=stream))
+        if settings is not None:
+            return self._catalog.ensure_stream(tenant, settings)
+        try:
+            return self._catalog.get(tenant, stream)
+        except NotFound:
+            return self._catalog.ensure_stream(tenant, StreamSettings(name=stream))
 
     @ray.method(concurrency_group="control")
     def streams(self, tenant: str) -> dict[str, StreamSettings]:
@@ -63,10 +69,6 @@ class CoordinatorActor:
     def flush(self) -> int:
         """Flush every shard; returns the rows that went into segments."""
         return sum(self._shards.call("flush", RETRY_SECONDS_DEFAULT))
-
-    def info_alive(self) -> bool:
-        """True: the constructor has finished."""
-        return True
 
 
 class _Shards:
@@ -102,8 +104,6 @@ class _Shards:
 
 
 def _status(ref: Any, shard: int) -> dict[str, Any]:
-    from core.errors import MalamuteError
-
     try:
         return {"state": "serving", **unwrap(ref, 5.0, f"status of shard {shard}")}
     except MalamuteError as error:

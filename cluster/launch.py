@@ -11,7 +11,7 @@ import ray
 from actors.coordinator import CoordinatorActor
 from actors.errors import unwrap
 from actors.shard import ShardActor
-from cluster.settings import Settings, is_local, local_path
+from cluster.settings import Settings
 from cluster.transport import NAMESPACE, Transport, coordinator_name, shard_name
 from core.errors import MalamuteError, StorageInUse, Unavailable
 from core.ids import ShardId
@@ -22,23 +22,30 @@ from storage.storage_format import open_storage
 
 def shard_config(settings: Settings, shard: int) -> ShardConfig:
     """What the process of one shard is told."""
-    root = local_path(settings.storage) if is_local(settings.storage) else settings.storage
-    wal_root = settings.wal_directory or f"{root}/wal"
-    cache = Path(tempfile.gettempdir()) / "malamute-cache" / settings.name / f"{shard:04d}"
     return ShardConfig(
         shard=ShardId(shard),
-        url=root,
-        wal_directory=f"{Path(wal_root).absolute()}/{shard:04d}",
-        cache_directory=str(cache),
+        shards=settings.shards,
+        url=settings.storage,
+        wal_directory=f"{settings.wal_path}/{shard:04d}",
+        cache_directory=str(Path(tempfile.gettempdir()) / "malamute-cache" / settings.name / f"{shard:04d}"),
         durability=settings.durability,
-        options=settings.storage_options.to_store_options(),
+        options=storage_options(settings),
         memtable_bytes_target=settings.flush.memtable_bytes_target,
-        memtable_bytes_max=settings.flush.memtable_bytes_max,
+        memtable_bytes_max=settings.limits.memtable_bytes_max,
         flush_age_s=settings.flush.age_s,
+        wal_file_bytes_target=settings.limits.wal_file_bytes_target,
         query_threads=settings.query.threads,
         query_bytes_max=settings.query.memory_bytes_max,
         query_seconds_max=settings.query.timeout_s,
     )
+
+
+def storage_options(settings: Settings) -> dict[str, str | bool]:
+    """The options of a remote object store that are set, with the secret in the clear: never to be logged."""
+    options = settings.storage_options
+    secret = options.secret_access_key.get_secret_value() if options.secret_access_key else None
+    given = {**options.model_dump(exclude={"secret_access_key"}), "secret_access_key": secret}
+    return {key: value for key, value in given.items() if value is not None}
 
 
 def is_running(deployment: str) -> bool:
@@ -128,5 +135,3 @@ def _find(name: str) -> Any:
         return ray.get_actor(name, namespace=NAMESPACE)
     except ValueError:
         return None
-
-

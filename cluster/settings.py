@@ -6,13 +6,12 @@ Later sources win: default, file, environment, argument. Never imports ray, neve
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import yaml
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from cluster.settings_errors import explain
+from cluster.settings_errors import MASK, explain, section_of
 from cluster.settings_tree import (
     ActorResources,
     Flush,
@@ -48,8 +47,6 @@ ENVIRONMENT: Final = {
     "MALAMUTE_SECRET_ACCESS_KEY": "storage_options.secret_access_key",
 }
 
-MASK: Final = "********"
-
 
 def load_settings(path: str | None, overrides: Mapping[str, Any], environ: Mapping[str, str]) -> Settings:
     """The settings of a deployment.
@@ -69,7 +66,7 @@ def load_settings(path: str | None, overrides: Mapping[str, Any], environ: Mappi
     try:
         settings = Settings(**values)
     except ValidationError as error:
-        raise InvalidSettings("; ".join(explain(item, Settings, sources, path) for item in error.errors())) from None
+        raise InvalidSettings("; ".join(explain(item, Settings) for item in error.errors())) from None
     settings._sources.update(sources)
     return settings
 
@@ -114,11 +111,10 @@ def _flat(values: Mapping[str, Any], prefix: str = "", model: type[BaseModel] = 
     """Dotted keys of the sections of `model`; what is no section, or not a mapping as it should be, stays as it is."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        field = model.model_fields.get(name) if isinstance(name, str) else None
-        section = field.annotation if field is not None else None
-        if isinstance(section, type) and issubclass(section, BaseModel) and isinstance(value, Mapping):
+        section = section_of(model.model_fields.get(name))
+        if section is not None and isinstance(value, Mapping):
             flat.update(_flat(value, f"{prefix}{name}.", section))
-        else:
+        elif section is None or value is not None:  # a section of which every line is a comment is not given
             flat[f"{prefix}{name}"] = value
     return flat
 

@@ -7,9 +7,18 @@ the repository is the same tree for people; a test keeps the two equal.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    field_validator,
+    model_validator,
+)
 
 from cluster.units import parse_age, parse_size, size_text
 from core import limits
@@ -17,7 +26,7 @@ from core.errors import InvalidName, InvalidSettings
 from core.ids import check_name
 from core.limits import GIB, KIB, MIB
 
-REMOTE_SCHEMES: Final = ("s3", "gs", "az", "memory")  # what storage/objects.py opens besides paths and file://
+REMOTE_SCHEMES: Final = ("s3", "gs", "az")  # every process must see the same objects: so no memory://
 
 Size = Annotated[int, BeforeValidator(parse_size), "size"]
 Age = Annotated[float, BeforeValidator(parse_age), "age"]
@@ -26,11 +35,11 @@ Age = Annotated[float, BeforeValidator(parse_age), "age"]
 class Section(BaseModel):
     """A mapping of settings: unknown keys are refused, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class StorageOptions(Section):
-    """How to reach a remote object store. Credentials that are null come from the environment of the processes."""
+    """How to reach a remote object store. null leaves a value to the store's client (environment, instance role)."""
 
     endpoint: str | None = None
     region: str | None = None
@@ -42,68 +51,62 @@ class StorageOptions(Section):
 class Flush(Section):
     """When a shard turns its memtable into segments."""
 
-    age_s: Age = Field(limits.FLUSH_AGE_S_DEFAULT, ge=0.1, le=3600.0)
-    memtable_bytes_target: Size = Field(limits.MEMTABLE_BYTES_TARGET, ge=64 * KIB, le=limits.MEMTABLE_BYTES_TARGET)
+    age_s: Age = Field(default=limits.FLUSH_AGE_S_DEFAULT, ge=0.1, le=3600.0)
+    memtable_bytes_target: Size = Field(
+        default=limits.MEMTABLE_BYTES_TARGET, ge=64 * KIB, le=limits.MEMTABLE_BYTES_TARGET
+    )
 
 
 class Limits(Section):
     """Caps of one shard; core.limits has the largest value of each and the reason."""
 
-    memtable_bytes_max: Size = Field(limits.MEMTABLE_BYTES_MAX, ge=128 * KIB, le=limits.MEMTABLE_BYTES_MAX)
-    batch_rows_max: int = Field(limits.BATCH_ROWS_MAX, ge=1, le=limits.BATCH_ROWS_MAX)
-    batch_bytes_max: Size = Field(limits.BATCH_BYTES_MAX, ge=64 * KIB, le=limits.BATCH_BYTES_MAX)
-    wal_file_bytes_target: Size = Field(limits.WAL_FILE_BYTES_TARGET, ge=64 * KIB, le=limits.WAL_FILE_BYTES_TARGET)
-    row_group_rows: int = Field(limits.ROW_GROUP_ROWS, ge=128, le=limits.ROW_GROUP_ROWS)
-    manifest_versions_kept: int = Field(limits.MANIFEST_VERSIONS_KEPT, ge=2, le=limits.MANIFEST_VERSIONS_KEPT)
+    memtable_bytes_max: Size = Field(default=limits.MEMTABLE_BYTES_MAX, ge=128 * KIB, le=limits.MEMTABLE_BYTES_MAX)
+    wal_file_bytes_target: Size = Field(
+        default=limits.WAL_FILE_BYTES_TARGET, ge=64 * KIB, le=limits.WAL_FILE_BYTES_TARGET
+    )
 
 
 class ActorResources(Section):
     """What Ray sets aside for one actor; memory_bytes 0 = nothing set aside."""
 
-    num_cpus: float = Field(0.25, ge=0.0, le=256.0)
-    memory_bytes: Size = Field(0, ge=0, le=1024 * GIB)
+    num_cpus: float = Field(default=0.25, ge=0.0, le=256.0)
+    memory_bytes: Size = Field(default=0, ge=0, le=1024 * GIB)
 
 
 class Query(Section):
     """What one query may use."""
 
-    threads: int = Field(2, ge=1, le=256)
-    memory_bytes_max: Size = Field(GIB, ge=64 * MIB, le=1024 * GIB)
-    timeout_s: Age = Field(limits.QUERY_SECONDS_DEFAULT, ge=0.1, le=86_400.0)
+    threads: int = Field(default=2, ge=1, le=256)
+    memory_bytes_max: Size = Field(default=GIB, ge=64 * MIB, le=1024 * GIB)
+    timeout_s: Age = Field(default=limits.QUERY_SECONDS_DEFAULT, ge=0.1, le=86_400.0)
 
 
 class RayOptions(Section):
     """The Ray cluster to join, or what to start on this machine; the names are those of ray.init."""
 
-    STARTS: ClassVar[tuple[str, ...]] = (
-        "num_cpus",
-        "num_gpus",
-        "object_store_memory",
-        "resources",
-        "include_dashboard",
-        "dashboard_host",
-        "dashboard_port",
+    address: str | None = Field(
+        default=None,
+        pattern=r"^(auto|local|(ray://)?\S+:\d{1,5})$",
+        description="'auto', 'local', host:port or ray://host:port",
     )
-
-    address: str | None = Field(None, min_length=1)
-    num_cpus: int | None = Field(None, ge=1, le=4096)
-    num_gpus: int | None = Field(None, ge=0, le=1024)
-    object_store_memory: Annotated[Size | None, "size"] = Field(None, ge=75 * MIB, le=1024 * GIB)
+    num_cpus: int | None = Field(default=None, ge=1, le=4096)
+    num_gpus: int | None = Field(default=None, ge=0, le=1024)
+    object_store_memory: Annotated[Size | None, "size"] = Field(default=None, ge=75 * MIB, le=1024 * GIB)
     resources: dict[str, Annotated[float, Field(ge=0.0)]] = {}
     include_dashboard: bool = False
     dashboard_host: str = "127.0.0.1"
-    dashboard_port: int = Field(8265, ge=1, le=65_535)
+    dashboard_port: int = Field(default=8265, ge=1, le=65_535)
 
 
 class Settings(Section):
     """One deployment. Frozen; validated as a whole when made (InvalidSettings where values do not go together)."""
 
     name: str = "malamute"
-    storage: str = Field("./malamute-data", min_length=1)
+    storage: str = Field(default="./malamute-data", min_length=1, validate_default=True)
     storage_options: StorageOptions = StorageOptions()
-    wal_directory: str | None = Field(None, min_length=1)
-    shards: int = Field(2, ge=1, le=1024)
-    durability: Literal["memory", "local"] = "local"
+    wal_directory: str | None = Field(default=None, min_length=1)
+    shards: int = Field(default=2, ge=1, le=1024)
+    durability: Literal["memory", "local"] = Field(default="local", description="this version has 'memory' and 'local'")
     flush: Flush = Flush()
     limits: Limits = Limits()
     shard: ActorResources = ActorResources()
@@ -122,11 +125,7 @@ class Settings(Section):
             flush=Flush(age_s=0.5, memtable_bytes_target=64 * KIB),
             limits=Limits(
                 memtable_bytes_max=256 * KIB,
-                batch_rows_max=2000,
-                batch_bytes_max=256 * KIB,
                 wal_file_bytes_target=64 * KIB,
-                row_group_rows=128,
-                manifest_versions_kept=2,
             ),
             shard=ActorResources(num_cpus=0.01),
             coordinator=ActorResources(num_cpus=0.01),
@@ -149,7 +148,7 @@ class Settings(Section):
         try:
             return check_name("deployment", value)
         except InvalidName as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(str(error).removeprefix(f"deployment name {value!r} is not allowed: ")) from error
 
     @field_validator("storage")
     @classmethod
@@ -162,6 +161,8 @@ class Settings(Section):
         if scheme not in REMOTE_SCHEMES:
             schemes = ", ".join(f"{known}://" for known in REMOTE_SCHEMES)
             raise ValueError(f"use a path, file:// or one of {schemes}")
+        if "@" in rest.partition("/")[0]:
+            raise ValueError("put credentials into storage_options, not into the url")
         return value
 
     @field_validator("wal_directory")
@@ -185,29 +186,54 @@ def absolute(path: str) -> str:
 
 def _broken_relations(settings: Settings) -> list[tuple[str, object, str]]:
     """(key, value, rule) of each relation between values that does not hold."""
-    broken: list[tuple[str, object, str]] = []
-    caps, target, ray = settings.limits, settings.flush.memtable_bytes_target, settings.ray
+    return [*_broken_storage(settings), *_broken_sizes(settings), *_broken_ray(settings)]
+
+
+def _broken_storage(settings: Settings) -> list[tuple[str, object, str]]:
     if settings.storage_is_remote and settings.wal_directory is None:
-        broken.append(("wal_directory", "null", f"with storage {settings.storage} name a directory on a local disk"))
-    if caps.memtable_bytes_max < 2 * target:
-        rule = f"at least twice flush.memtable_bytes_target ({size_text(target)}): one fills while one is flushed"
-        broken.append(("limits.memtable_bytes_max", size_text(caps.memtable_bytes_max), rule))
-    if caps.batch_bytes_max > caps.memtable_bytes_max:
-        rule = f"at most limits.memtable_bytes_max ({size_text(caps.memtable_bytes_max)}), or it would never fit"
-        broken.append(("limits.batch_bytes_max", size_text(caps.batch_bytes_max), rule))
-    if 0 < settings.shard.memory_bytes < 2 * caps.memtable_bytes_max:
-        rule = f"0 or at least twice limits.memtable_bytes_max ({size_text(caps.memtable_bytes_max)})"
-        broken.append(("shard.memory_bytes", size_text(settings.shard.memory_bytes), rule))
-    if 0 < settings.coordinator.memory_bytes < settings.query.memory_bytes_max:
-        rule = f"0 or at least query.memory_bytes_max ({size_text(settings.query.memory_bytes_max)})"
-        broken.append(("coordinator.memory_bytes", size_text(settings.coordinator.memory_bytes), rule))
+        return [("wal_directory", "null", f"with storage {settings.storage} name a directory on a local disk")]
+    return []
+
+
+def _broken_sizes(settings: Settings) -> list[tuple[str, object, str]]:
+    caps = settings.limits
+    relations = (
+        (
+            "limits.memtable_bytes_max",
+            caps.memtable_bytes_max,
+            2 * settings.flush.memtable_bytes_target,
+            "twice flush.memtable_bytes_target: one memtable fills while another is flushed",
+        ),
+        (
+            "shard.memory_bytes",
+            settings.shard.memory_bytes or None,
+            2 * caps.memtable_bytes_max,
+            "twice limits.memtable_bytes_max (or 0)",
+        ),
+        (
+            "coordinator.memory_bytes",
+            settings.coordinator.memory_bytes or None,
+            settings.query.memory_bytes_max,
+            "query.memory_bytes_max (or 0)",
+        ),
+    )
+    return [
+        (key, size_text(size), f"at least {size_text(least)}, {reason}")
+        for key, size, least, reason in relations
+        if size is not None and size < least
+    ]
+
+
+def _broken_ray(settings: Settings) -> list[tuple[str, object, str]]:
+    broken: list[tuple[str, object, str]] = []
+    ray = settings.ray
     needed = settings.shards * settings.shard.num_cpus + settings.coordinator.num_cpus
     if ray.num_cpus is not None and ray.num_cpus < needed:
         rule = f"at least {needed:g}: shards x shard.num_cpus + coordinator.num_cpus"
         broken.append(("ray.num_cpus", ray.num_cpus, rule))
     if ray.address not in (None, "local"):
-        for key in RayOptions.STARTS:
-            if key in ray.model_fields_set and getattr(ray, key) != RayOptions.model_fields[key].default:
+        for key, field in RayOptions.model_fields.items():
+            if key != "address" and getattr(ray, key) != field.default:
                 rule = f"it is for starting Ray here, but ray.address is {ray.address}"
                 broken.append((f"ray.{key}", getattr(ray, key), rule))
     return broken

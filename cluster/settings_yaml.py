@@ -18,7 +18,9 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     seen: set[str] = set()
     for key_node, _ in node.value:
         if key_node.tag != "tag:yaml.org,2002:merge" and key_node.value in seen:
-            raise yaml.MarkedYAMLError(problem=f"key {key_node.value!r} stands there twice", problem_mark=key_node.start_mark)
+            raise yaml.MarkedYAMLError(
+                problem=f"key {key_node.value!r} stands there twice", problem_mark=key_node.start_mark
+            )
         if isinstance(key_node, yaml.ScalarNode):
             seen.add(key_node.value)
     loader.flatten_mapping(node)

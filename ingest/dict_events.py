@@ -58,6 +58,8 @@ def _object(node: Mapping[Any, Any], place: _Place | None, depth: int, size: lis
 
 def _value(value: Any, place: _Place, depth: int, size: list[int]) -> Any:
     """The plain value of anything that may stand in an event; `depth` is that of the container it stands in."""
+    if isinstance(value, np.datetime64):
+        return None if np.isnat(value) else Instant(value.astype("datetime64[us]").astype(np.int64))
     if isinstance(value, np.generic):
         value = _from_numpy(value, place)
     if value is None or isinstance(value, enum.Enum):
@@ -78,8 +80,9 @@ def _value(value: Any, place: _Place, depth: int, size: list[int]) -> Any:
             raise too_deep()
         return [_value(item, place, depth + 1, size) for item in value]
     if isinstance(value, bytes | bytearray | memoryview):
-        size[0] += len(value)
-        return bytes(value)
+        data = bytes(value)
+        size[0] += len(data)
+        return data
     if isinstance(value, Decimal):
         return Number(value) if value.is_finite() else float(value)
     if isinstance(value, datetime.date):
@@ -88,8 +91,6 @@ def _value(value: Any, place: _Place, depth: int, size: list[int]) -> Any:
 
 
 def _from_numpy(value: Any, place: _Place) -> Any:
-    if isinstance(value, np.datetime64):
-        return None if np.isnat(value) else Instant(value.astype("datetime64[us]").astype(np.int64))
     item = value.item()
     if isinstance(item, np.generic):  # longdouble has no exact Python form
         raise _unfit(value, place)

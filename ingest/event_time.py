@@ -66,7 +66,7 @@ def instant_us(value: datetime.datetime) -> int:
 
 
 def rfc3339(time_us: int) -> str:
-    """`time_us` as RFC 3339 in UTC with as many fraction digits as needed (0, 3 or 6); beyond year 1-9999 its digits."""
+    """`time_us` as RFC 3339 in UTC with 0, 3 or 6 fraction digits; its own digits beyond the years 1 to 9999."""
     if not TIME_US_MIN <= time_us <= TIME_US_MAX:
         return str(int(time_us))
     moment = _UTC_EPOCH + datetime.timedelta(microseconds=time_us)

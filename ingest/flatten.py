@@ -28,7 +28,7 @@ def flatten(event: dict[str, Any]) -> dict[str, Any]:
 
 
 def _walk(node: dict[str, Any], prefix: str, depth: int, flat: dict[str, Any], path_bytes: list[int]) -> None:
-    if len(prefix) > _LONG_PREFIX or len(node) > EVENT_PATHS_MAX:
+    if len(prefix) > _LONG_PREFIX or len(node) > EVENT_PATHS_MAX or len(flat) > EVENT_PATHS_MAX:
         _check_size(node, prefix, flat, path_bytes)
     for key, value in node.items():
         type_ = type(value)
@@ -50,7 +50,7 @@ def _check_size(node: dict[str, Any], prefix: str, flat: dict[str, Any], path_by
     path_bytes[0] += len(prefix) * len(node)
     if path_bytes[0] > RECORD_BYTES_MAX:
         raise InvalidRequest(f"its paths take more than {RECORD_BYTES_MAX} bytes")
-    if len(flat) + sum(value is not None for value in node.values()) > 2 * EVENT_PATHS_MAX:
+    if len(flat) > EVENT_PATHS_MAX or sum(value is not None for value in node.values()) > EVENT_PATHS_MAX:
         raise _too_many_paths()
 
 

@@ -109,31 +109,32 @@ def parse_event(line: bytes, may_have_long_numbers: bool) -> dict[str, Any]:
     if len(line) > RECORD_BYTES_MAX:
         raise InvalidRequest(f"longer than {RECORD_BYTES_MAX} bytes")
     if may_have_long_numbers and has_long_numbers(line):
-        event = _parse_exactly(line)
+        event = parse_exactly(line)
     else:
         try:
             event = orjson.loads(line)
         except orjson.JSONDecodeError:
             # orjson also refuses what is legal here (1e400); the exact parser has the last word and the reason.
-            event = _parse_exactly(line)
+            event = parse_exactly(line)
     if type(event) is not dict:
         raise InvalidRequest(f"expected a JSON object, found {_json_name(event)}")
     return event
 
 
-def _parse_exactly(line: bytes) -> Any:
+def parse_exactly(line: bytes) -> Any:
+    """The JSON document in `line` with exact numbers; InvalidRequest with a reason when it is not one."""
     try:
         text = line.decode()
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"invalid utf-8 at byte {error.start + 1}") from error
     try:
         event = json.loads(text, parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant)
+        if _SURROGATE.search(line):
+            _refuse_lone_surrogates(event)
     except json.JSONDecodeError as error:
         raise InvalidRequest(f"{_reason(error.msg)} at column {error.pos + 1}") from error
     except RecursionError as error:
         raise too_deep() from error
-    if _SURROGATE.search(line):
-        _refuse_lone_surrogates(event)
     return event
 
 
@@ -151,7 +152,6 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _refuse_lone_surrogates(event: Any) -> None:
-    # Nesting is that of a document json could parse, so this cannot recurse further than json did.
     if isinstance(event, str):
         try:
             event.encode()

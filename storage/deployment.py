@@ -16,6 +16,7 @@ from core.limits import (
     SEGMENT_CACHE_BYTES_DEFAULT,
     WAL_FILE_BYTES_TARGET,
 )
+from storage.catalog import CatalogStore
 from storage.fs import LocalFileSystem
 from storage.objects import ObjectStore
 from storage.open_objects import open_object_store
@@ -29,11 +30,12 @@ class ShardConfig:
     """Where one shard lives and how large it may grow; sent to its process. `options` may hold secrets: not logged."""
 
     shard: ShardId
+    shards: int  # of the deployment
     url: str
     wal_directory: str  # of this shard
     cache_directory: str  # of this process
     durability: str
-    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+    options: Mapping[str, str | bool] = field(default_factory=dict, repr=False)
     memtable_bytes_target: int = MEMTABLE_BYTES_TARGET
     memtable_bytes_max: int = MEMTABLE_BYTES_MAX
     flush_age_s: float = FLUSH_AGE_S_DEFAULT
@@ -57,13 +59,15 @@ def open_configured_shard(config: ShardConfig, clock: Clock) -> Shard:
         flush_age_s=config.flush_age_s,
         wal_file_bytes_target=config.wal_file_bytes_target,
     )
+    objects = open_objects(config)
     return open_shard(
         options,
         fs=LocalFileSystem(),
-        objects=open_objects(config),
+        objects=objects,
         wal_directory=config.wal_directory,
         clock=clock,
         new_file_id=lambda: secrets.randbits(64),
+        stream_settings=CatalogStore(objects, clock, config.shards).get,
     )
 
 

@@ -43,9 +43,14 @@ def version_of(key: str) -> int:
     return int(digits)
 
 
+def segments_prefix(shard: int) -> str:
+    """What the keys of all segments of a shard begin with."""
+    return f"shards/{shard:04d}/segments/"
+
+
 def segment_prefix(shard: int, tenant: str, stream: str) -> str:
     """What the keys of all segments of a stream on one shard begin with."""
-    return f"shards/{shard:04d}/segments/{tenant}/{stream}/"
+    return f"{segments_prefix(shard)}{tenant}/{stream}/"
 
 
 def segment_key(shard: int, tenant: str, stream: str, window: str, number: str) -> str:

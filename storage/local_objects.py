@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from core.errors import NotFound, Unavailable, UnknownOutcome
 from storage.fs import FileSystem
-from storage.objects import TEMPORARY_PREFIX, AlreadyExists, Data, ObjectInfo, check_key, check_prefix, view
+from storage.objects import TEMPORARY_PREFIX, AlreadyExists, Data, Listing, ObjectInfo, check_key, check_prefix, view
 
 
 def random_token() -> str:
@@ -92,15 +92,15 @@ class LocalObjectStore:
         except OSError as error:
             raise _read_error(key, error) from error
 
-    def list(self, prefix: str, after: str | None = None) -> list[ObjectInfo]:
-        found: list[ObjectInfo] = []
+    def list(self, prefix: str, after: str | None = None) -> Listing:
+        found: Listing = []
         try:
             self._walk(check_prefix(prefix), found, after)
         except OSError as error:
             raise Unavailable(f"cannot list {prefix!r} in {self._root}: {_reason(error)}") from error
         return sorted(found, key=lambda info: info.key)
 
-    def _walk(self, prefix: str, found: list[ObjectInfo], after: str | None) -> None:
+    def _walk(self, prefix: str, found: Listing, after: str | None) -> None:
         for name in self._fs.list(f"{self._root}/{prefix}".rstrip("/")):
             if name.startswith(TEMPORARY_PREFIX):
                 continue

@@ -38,6 +38,9 @@ class ObjectInfo:
     modified_us: int
 
 
+Listing = list[ObjectInfo]
+
+
 class ObjectStore(Protocol):
     """Immutable objects by key. Raises NotFound, Unavailable, InvalidSettings (credentials) beside what is named."""
 
@@ -55,7 +58,7 @@ class ObjectStore(Protocol):
         """Up to `length` bytes from `start`; fewer only at the end of the object."""
         ...
 
-    def list(self, prefix: str, after: str | None = None) -> list[ObjectInfo]:
+    def list(self, prefix: str, after: str | None = None) -> Listing:
         """The objects below `prefix` ("" or a path ending in "/"), sorted by key; only keys > `after` when given."""
         ...
 

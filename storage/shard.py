@@ -11,7 +11,7 @@ the floor is known from the WAL alone.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -19,18 +19,19 @@ import pyarrow as pa
 from core.append import LOCAL, Ack, AppendRequest, ProducerOpened, check_request
 from core.batch import check_batch, decode_batch
 from core.clock import Clock
-from core.errors import Corrupt, InvalidRequest, Overloaded, UnknownOutcome, check
+from core.errors import Corrupt, InvalidRequest, Overloaded, check
 from core.ids import ShardId, check_name, check_producer_id
 from core.limits import PRODUCER_IDLE_S_MAX, PRODUCERS_MAX
-from storage.catalog import StreamSettings
 from storage.fs import DirectoryLock
+from storage.keys import segment_number
 from storage.manifest import Manifest, ManifestEdit, ManifestStore
 from storage.memtable import Memtable, StreamKey, batch_bytes, stamp
 from storage.objects import ObjectStore
 from storage.producers import ProducerKey, ProducerState, Verdict, accepted, judge, opened, retained
 from storage.segment_writer import write_segments
 from storage.snapshot import Segment, StreamSnapshot
-from storage.wal import Ticket, Wal
+from storage.stream_settings import StreamSettings
+from storage.wal import OnCommitted, Ticket, Wal
 from storage.wal_format import BatchRecord, OpenProducerRecord, WalRecord
 
 # How long a refused producer should wait: a flush of one full memtable takes about a second on one core.
@@ -99,7 +100,7 @@ class Shard:
         options: ShardOptions,
         state: ShardState,
         *,
-        wal_factory: Callable[[Callable[[list[WalRecord]], None]], Wal],
+        wal_factory: Callable[[OnCommitted], Wal],
         manifests: ManifestStore,
         objects: ObjectStore,
         stream_settings: Callable[[str, str], StreamSettings],
@@ -219,7 +220,7 @@ class Shard:
         first, last = (state.first_offset, state.last_offset) if known else (-1, -1)
         return Ack(self.options.shard, self._manifest.epoch, first, last, request.level, True)
 
-    def _on_committed(self, records: list[WalRecord]) -> None:
+    def _on_committed(self, records: Sequence[WalRecord]) -> None:
         """Called by the WAL, in order, when `records` reached their level: only now they become visible."""
         with self._lock:
             for record in records:
@@ -292,7 +293,7 @@ class Shard:
     def _segment_number(self) -> str:
         """A name part that no other segment of this shard ever had or will have: epoch and number within it."""
         self._next_segment += 1
-        return f"{self._manifest.epoch:08d}-{self._next_segment:08d}"
+        return segment_number(self._manifest.epoch, self._next_segment)
 
     def _publish(self, frozen: Memtable, segments: list[Segment]) -> None:
         producers = retained(self._frozen_producers, self._clock.now_us(), PRODUCER_IDLE_S_MAX, PRODUCERS_MAX)

@@ -68,10 +68,9 @@ def _sort_by(ranks: Any, order: Any | None) -> Any | None:
     bits = int(ranks.max()).bit_length()
     for shift in range(0, bits, _DIGIT_BITS):
         digits = (ranks >> ranks.dtype.type(shift)).astype(np.uint16)
-        if order is None:
-            order = np.argsort(digits, kind="stable")
-        else:
-            order = order[np.argsort(digits[order], kind="stable")]
+        ordered = digits if order is None else digits[order]
+        finer = np.argsort(ordered, kind="stable")
+        order = finer if order is None else order[finer]
     return order
 
 

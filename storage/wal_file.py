@@ -16,6 +16,7 @@ from storage.wal_format import (
     SUFFIX,
     UNNAMED_SUFFIX,
     BatchRecord,
+    Control,
     FileHeader,
     RecordType,
     WalRecord,
@@ -40,17 +41,17 @@ class ActiveFile:
         self.next_offset = self.needed_until = header.base_offset
         self._file_id = header.file_id
         self._usable = True
-        self._dirty = False  # data written since the last sync
+        self._dirty = False  # data, not only a mark, written since the last sync
+        self._synced_position = 0
         unnamed = f"{directory}/{self.name.removesuffix(SUFFIX)}{UNNAMED_SUFFIX}"
         self._file = fs.create(unnamed)
         with ExitStack() as on_failure:
             on_failure.callback(self._file.close)
             self._write([encode_file_header(header)])
             self.append((record, encode_header(record)) for record in carried)
+            self._sync()
             if self.bytes > FILE_HEADER_BYTES:
-                self.sync()
-            else:
-                self._file.sync()
+                self._write_control(RecordType.MARK)
             fs.rename(unnamed, f"{directory}/{self.name}")
             fs.sync_directory(directory)
             on_failure.pop_all()
@@ -78,13 +79,13 @@ class ActiveFile:
     def sync(self) -> None:
         """Put everything written so far on stable storage and mark it so; the mark itself needs no sync."""
         self._sync()
-        self._write([encode_control(self._file_id, self.bytes, RecordType.MARK, self.next_offset)])
+        self._write_control(RecordType.MARK)
 
     def seal(self) -> None:
         """End the file durably and close it. The seal proves the data synced, so it is written after their sync."""
         if self._dirty:
             self._sync()
-        self._write([encode_control(self._file_id, self.bytes, RecordType.SEAL, self.next_offset)])
+        self._write_control(RecordType.SEAL)
         self._sync()
         self.close()
 
@@ -93,10 +94,16 @@ class ActiveFile:
         self._usable = False
         self._file.close()
 
+    def _write_control(self, type_: RecordType) -> None:
+        # Not self.bytes: a mark before a seal may itself not be synced, and a power cut may leave only the seal.
+        control = Control(type_, self._synced_position, self.next_offset)
+        self._write([encode_control(self._file_id, self.bytes, control)])
+
     def _sync(self) -> None:
         with self._unusable_on_failure():
             self._file.sync()
         self._dirty = False
+        self._synced_position = self.bytes
 
     def _write(self, buffers: list[bytes | memoryview]) -> None:
         with self._unusable_on_failure():

@@ -38,7 +38,7 @@ class RecordType(IntEnum):
 
     BATCH = 1
     OPEN_PRODUCER = 2
-    MARK = 3  # everything before it was synced
+    MARK = 3  # up to where the file was synced
     SEAL = 4  # the same, and nothing follows
 
 
@@ -163,9 +163,10 @@ def encode_record(file_id: int, position: int, record: WalRecord, header: bytes)
     return _encode(file_id, position, RecordType.BATCH, header, record.body)
 
 
-def encode_control(file_id: int, position: int, type_: RecordType, next_offset: int) -> bytes:
-    """A MARK or SEAL at `position`: everything before it is synced."""
-    return b"".join(_encode(file_id, position, type_, _CONTROL.pack(position, next_offset), b""))
+def encode_control(file_id: int, position: int, control: Control) -> bytes:
+    """A MARK or SEAL at `position`."""
+    header = _CONTROL.pack(control.synced_position, control.next_offset)
+    return b"".join(_encode(file_id, position, control.type, header, b""))
 
 
 def _encode(
@@ -219,7 +220,7 @@ def decode_frame(data: pa.Buffer, frame: Frame, path: str) -> WalRecord | Contro
 
 
 def find_control(data: pa.Buffer, file_id: int, start: int) -> Control | None:
-    """The last valid MARK or SEAL at or after `start`: proof that bytes before it were synced."""
+    """Of the valid MARKs and SEALs at or after `start`, the one that proves most bytes synced; None without any."""
     tail = data.slice(start).to_pybytes()
     found: Control | None = None
     for type_ in (RecordType.MARK, RecordType.SEAL):

@@ -126,8 +126,9 @@ class _Replay:
         frames, stop = _scan(data, header.file_id)
         self._check_tail(data, header, stop, path)
         superseded_from = following.base_offset if following and following.epoch > header.epoch else None
-        controls = [frame for frame in frames if frame.type in (RecordType.MARK, RecordType.SEAL)]
-        synced_until = controls[-1].position if controls else 0
+        last = next((frame for frame in reversed(frames) if frame.type in (RecordType.MARK, RecordType.SEAL)), None)
+        proof = decode_frame(data, last, path) if last else None
+        synced_position = proof.synced_position if isinstance(proof, Control) else 0
         for frame in frames:
             record = decode_frame(data, frame, path)
             if isinstance(record, Control):
@@ -135,19 +136,19 @@ class _Replay:
             elif isinstance(record, BatchRecord) and record.first_offset == superseded_from:
                 break  # the next epoch carried this record and all after it into its own file
             else:
-                self._deliver(record, path, following is not None or frame.end <= synced_until)
+                self._deliver(record, path, following is not None or frame.end <= synced_position)
         if following is None:
             if stop < data.size:
                 self._torn.append(TornTail(header.name, stop, data.size - stop))
         else:
-            sealed = bool(controls) and controls[-1].type == RecordType.SEAL
+            sealed = isinstance(proof, Control) and proof.type == RecordType.SEAL
             self._check_following(header, following, sealed, stop, path)
         self._files.append(WalFile(header.name, self._needed_until, data.size))
         self._bytes += data.size
 
     def _check_tail(self, data: pa.Buffer, header: FileHeader, stop: int, path: str) -> None:
         later = find_control(data, header.file_id, stop) if stop < data.size else None
-        if later is not None:
+        if later is not None and later.synced_position > stop:
             raise Corrupt(
                 f"{path} is damaged at {stop} ({_why(data, header.file_id, stop)}): bytes up to "
                 f"{later.synced_position}, with the events up to offset {later.next_offset - 1}, had been synced; "
@@ -168,7 +169,7 @@ class _Replay:
             )
 
     def _check_control(self, control: Control, frame: Frame, path: str) -> None:
-        if control.next_offset != self._next or control.synced_position != frame.position:
+        if control.next_offset != self._next or control.synced_position > frame.position:
             raise Corrupt(
                 f"{path} marks offset {control.next_offset} at {frame.position} but its records end at offset "
                 f"{self._next}; restore it, nothing was changed"
@@ -247,7 +248,9 @@ def inspect_wal(fs: FileSystem, path: str) -> Iterator[dict[str, Any]]:
         }
     if stop < data.size:
         later = find_control(data, header.file_id, stop)
-        damage = f"damage: synced up to {later.synced_position}" if later else "torn tail"
+        damage = (
+            f"damage: synced up to {later.synced_position}" if later and later.synced_position > stop else "torn tail"
+        )
         reason = _why(data, header.file_id, stop)
         yield {"position": stop, "type": "BAD", "ok": False, "reason": f"{reason}; {damage}"}
 

@@ -11,10 +11,12 @@ import pytest
 import storage.wal
 from core.errors import Corrupt, InvalidRequest, InvariantViolation, Unavailable, UnknownOutcome
 from storage.fs import LocalFileSystem
+from storage.wal_file import ActiveFile
+from storage.wal_format import FileHeader, encode_header
 from storage.wal_recovery import inspect_wal
 from tests.support.faultfs import ANY, Fault, FaultFileSystem
 from tests.support.simfs import SimFileSystem
-from tests.support.wal_scenario import DIRECTORY, append, batch, open_wal, opened, replayed
+from tests.support.wal_scenario import DIRECTORY, SHARD, append, batch, open_wal, opened, replayed
 
 
 def test_what_was_committed_is_replayed(tmp_path) -> None:
@@ -53,6 +55,31 @@ def test_memory_level_is_written_but_not_synced_and_a_later_sync_covers_it() -> 
     found = replayed(fs)
     assert found.synced == [True, True, True, False]
     assert (found.recovery.base_offset, found.recovery.next_offset) == (3, 4)
+
+
+def test_one_record_that_asks_for_a_sync_syncs_its_whole_group() -> None:
+    fs = SimFileSystem()
+    wal = open_wal(fs)
+    tickets = [wal.enqueue(batch(0), sync=False), wal.enqueue(batch(1), sync=True), wal.enqueue(batch(2), sync=False)]
+    wal.commit(tickets[0])
+    assert replayed(fs).synced == [True, True, True]
+    for ticket in tickets:
+        wal.commit(ticket)
+
+
+def test_a_failed_or_sealed_file_refuses_to_be_written() -> None:
+    fs = FaultFileSystem(SimFileSystem())
+    fs.make_directories(DIRECTORY)
+    failed = ActiveFile(fs, DIRECTORY, FileHeader(SHARD, 1, 0, 5, 0))
+    fs.plan.append(Fault("write", fs.calls["write"] + 1, errno.ENOSPC))
+    with pytest.raises(OSError):
+        failed.append([(batch(0), encode_header(batch(0)))])
+    sealed = ActiveFile(fs, DIRECTORY, FileHeader(SHARD, 1, 1, 6, 0))
+    sealed.seal()
+    for file in (failed, sealed):
+        for act in (file.sync, file.seal, lambda file=file: file.append([(opened(1), encode_header(opened(1)))])):
+            with pytest.raises(InvariantViolation, match="WAL-6"):
+                act()
 
 
 def test_waiting_committers_share_one_sync_in_offset_order() -> None:

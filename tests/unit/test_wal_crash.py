@@ -44,22 +44,29 @@ class Oracle:
         return flushed
 
 
+def next_record(oracle: Oracle, rng: random.Random) -> WalRecord:
+    if rng.random() < 0.2:
+        return opened(len(oracle.tried))
+    ends = [record.first_offset + record.rows for record in oracle.tried if isinstance(record, BatchRecord)]
+    body = rng.randbytes(rng.choice([5, 40, 700]))
+    return batch(max([*ends, oracle.floor]), rows=rng.randrange(1, 4), body=body)
+
+
 def run(fs: SimFileSystem, oracle: Oracle, rng: random.Random, check: Callable[[], None], epoch: int) -> None:
     """One life of a writer: appends of both levels, producer opens, rotation and removal; `check` after each step."""
     wal = open_wal(fs, epoch, floor=oracle.floor, file_bytes_target=rng.choice([400, 900, 1 << 20]))
     for _ in range(rng.randrange(1, 9)):
-        sizes = [record.first_offset + record.rows for record in oracle.tried if isinstance(record, BatchRecord)]
-        next_offset = max([*sizes, oracle.floor])
-        if rng.random() < 0.2:
-            record: WalRecord = opened(len(oracle.tried))
-        else:
-            record = batch(next_offset, rows=rng.randrange(1, 4), body=rng.randbytes(rng.choice([5, 40, 700])))
-        sync = rng.random() < 0.6
-        oracle.tried.append(record)
-        append(wal, record, sync=sync)
-        if sync:
-            oracle.kept = len(oracle.tried)
-        check()
+        group = []
+        for _ in range(rng.choice([1, 1, 1, 3])):
+            record = next_record(oracle, rng)
+            sync = rng.random() < 0.5
+            oracle.tried.append(record)
+            group.append((wal.enqueue(record, sync), sync, len(oracle.tried)))
+        for ticket, sync, count in group:
+            wal.commit(ticket)
+            if sync:
+                oracle.kept = count
+            check()
         if rng.random() < 0.1:
             wal.rotate()
             oracle.kept = len(oracle.tried)

@@ -13,6 +13,7 @@ from core.columns import TIMESTAMP_TYPE
 from core.errors import Corrupt
 from storage.wal_format import (
     FILE_HEADER_BYTES,
+    Control,
     FileHeader,
     Frame,
     RecordType,
@@ -90,20 +91,24 @@ def test_a_body_is_written_from_and_read_as_a_view() -> None:
 
 
 def test_an_unknown_record_type_is_refused() -> None:
-    image = pa.py_buffer(bytes(64) + encode_control(FILE_ID, 64, 9, 1))
+    image = pa.py_buffer(bytes(64) + control_bytes(64, 9, 1))
     with pytest.raises(Corrupt, match="unknown type 9"):
         decode_frame(image, read_frame(image, FILE_ID, 64), "some/file")
 
 
 def test_the_last_control_is_found_behind_garbage() -> None:
     garbage = bytes(range(256)) + b"\x03\0\0\0\x10\0\0\0" * 4
-    first = encode_control(FILE_ID, len(garbage), RecordType.MARK, 11)
-    second = encode_control(FILE_ID, len(garbage) + len(first) + 16, RecordType.SEAL, 12)
-    stale = encode_control(FILE_ID, 0, RecordType.SEAL, 99)
+    first = control_bytes(len(garbage), RecordType.MARK, 11)
+    second = control_bytes(len(garbage) + len(first) + 16, RecordType.SEAL, 12)
+    stale = control_bytes(0, RecordType.SEAL, 99)
     image = pa.py_buffer(garbage + first + bytes(16) + second + stale)
     found = find_control(image, FILE_ID, 0)
     assert found is not None and (found.type, found.next_offset) == (RecordType.SEAL, 12)
     assert find_control(image, FILE_ID + 1, 0) is None
+
+
+def control_bytes(position: int, type_: int, next_offset: int) -> bytes:
+    return encode_control(FILE_ID, position, Control(type_, position, next_offset))
 
 
 def worked_example() -> str:
@@ -111,8 +116,8 @@ def worked_example() -> str:
     data = encode_file_header(HEADER)
     data += record_bytes(opened(2), len(data))
     data += record_bytes(batch(40, rows=2, body=b"arrow stream"), len(data))
-    data += encode_control(FILE_ID, len(data), RecordType.MARK, 42)
-    data += encode_control(FILE_ID, len(data), RecordType.SEAL, 42)
+    data += control_bytes(len(data), RecordType.MARK, 42)
+    data += encode_control(FILE_ID, len(data), Control(RecordType.SEAL, len(data) - 32, 42))
     lines = []
     for at in range(0, len(data), 16):
         row = data[at : at + 16]

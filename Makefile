@@ -1,0 +1,51 @@
+# Everything a person or a CI runs. Needs make and Python 3.11 or newer; each target installs what it needs into .venv.
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench torture clean
+
+# The newest that runs: a name on the PATH may be a shim of a version manager without that version behind it.
+PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3; do \
+	$$name -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$name && exit; done)
+BIN := .venv/bin
+PACKAGES := malamute cluster actors ingest query storage core
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s  %s\n", $$1, $$2 }' Makefile
+
+demo: .venv/.installed ## start a local deployment, send it events and query them
+	$(BIN)/malamute demo
+
+test: .venv/.installed-dev ## run all tests
+	$(BIN)/python -m pytest
+
+check: .venv/.installed-dev ## lint, format, types and import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.installed-dev ## measure; results go to benchmarks/results/local
+	@test -e benchmarks/__main__.py || { echo "there are no benchmarks yet: benchmarks/__main__.py is missing"; exit 1; }
+	$(BIN)/python -m benchmarks
+
+torture: .venv/.installed-dev ## crash, fault and fuzz campaigns, longer than in make test
+	@test -e tests/torture/__main__.py || { echo "there are no campaigns yet beyond make test: tests/torture/__main__.py is missing"; exit 1; }
+	$(BIN)/python -m tests.torture
+
+clean: ## remove what make has made here, not the data of a deployment
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find $(PACKAGES) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer with its venv module is on the PATH:" \
+		"install one (Debian: python3 and python3-venv), or name it with make PYTHON=/path/to/python3"; exit 1; }
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
+
+# The stamps make a second run instant; the development set holds all of the plain one.
+.venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP_INSTALL) -e .
+	@touch $@
+
+.venv/.installed-dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP_INSTALL) -e '.[dev]'
+	@touch .venv/.installed $@

@@ -1,0 +1,71 @@
+"""Owns this process's connection to Ray: joining one, or starting a local one on the loopback interface."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import ray
+
+from cluster.settings import Settings
+from cluster.transport import NAMESPACE
+from core.errors import NotFound, Unavailable
+from core.limits import GIB
+
+# A laptop's Ray: batches are consumed at once, so the object store need not be large.
+OBJECT_STORE_BYTES_DEFAULT = 1 * GIB
+
+
+def attach_ray(address: str) -> Callable[[], None]:
+    """Connect to the Ray at `address` unless this process is connected; returns how to disconnect."""
+    if ray.is_initialized():
+        return _nothing
+    try:
+        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        raise NotFound(f"no ray cluster answers at {address!r}: start one with 'malamute up' or 'ray start'") from error
+    except RuntimeError as error:
+        raise Unavailable(f"cannot connect to ray at {address!r}: {error}") from error
+    return ray.shutdown
+
+
+def start_local_ray(settings: Settings) -> Callable[[], None]:
+    """Start a Ray in this process as settings.ray says, unless one is connected; returns how to end it."""
+    if ray.is_initialized():
+        return _nothing
+    options = settings.ray
+    if options.address is not None and options.address != "local":
+        return attach_ray(options.address)
+    arguments: dict[str, Any] = {
+        "num_cpus": options.num_cpus or max(os.cpu_count() or 1, _cpus_needed(settings)),
+        "object_store_memory": options.object_store_memory or OBJECT_STORE_BYTES_DEFAULT,
+        "include_dashboard": options.include_dashboard,
+    }
+    if options.num_gpus is not None:
+        arguments["num_gpus"] = options.num_gpus
+    if options.resources:
+        arguments["resources"] = dict(options.resources)
+    if options.include_dashboard:
+        arguments |= {"dashboard_host": options.dashboard_host, "dashboard_port": options.dashboard_port}
+    # Silences a warning about a future change of Ray's that does not concern processes without GPUs.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    ray.init(
+        address="local",
+        namespace=NAMESPACE,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+        _node_ip_address="127.0.0.1",
+        **arguments,
+    )
+    return ray.shutdown
+
+
+def _cpus_needed(settings: Settings) -> int:
+    needed = settings.shards * settings.shard.num_cpus + settings.coordinator.num_cpus
+    return int(-(-needed // 1))
+
+
+def _nothing() -> None:
+    """The connection belongs to whoever made it."""

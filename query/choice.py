@@ -1,0 +1,58 @@
+"""Owns the second pass of resolution: each resolved column gets the reading that its place in the query asks for."""
+
+from __future__ import annotations
+
+from sqlglot import exp
+
+from query.aggregates import AGGREGATE_NAMES
+from query.columns import identifier, is_resolved, source_of, target_of
+from query.contexts import context_of
+from query.dialect import DIALECT, call_name
+from query.readings import BOOLEAN, MOMENT, NUMBER, NUMERIC_TYPES, TIMESTAMPTZ, TRUTH
+from query.sources import StreamSource
+from query.stars import exclude_hidden
+
+
+def choose_readings(tree: exp.Expr, sources: list[StreamSource]) -> None:
+    """Name in every resolved column of `tree` the scan column it reads, and add that column to its source."""
+
+    def kind_of(column: exp.Column) -> str | None:
+        if not is_resolved(column):
+            return None
+        type_ = sources[source_of(column)].natural(target_of(column))
+        if type_ in NUMERIC_TYPES:
+            return NUMBER
+        return {TIMESTAMPTZ: MOMENT, BOOLEAN: TRUTH}.get(type_)
+
+    columns = [node for node in tree.find_all(exp.Column) if is_resolved(node)]
+    # All contexts first: choosing changes the tree that they are read from.
+    contexts = [context_of(column, kind_of) for column in columns]
+    for column, context in zip(columns, contexts, strict=True):
+        _choose(column, sources[source_of(column)], context)
+    for source in sources:
+        if source.exposes_all:
+            exclude_hidden(tree, source)
+
+
+def _choose(column: exp.Column, source: StreamSource, context: str) -> None:
+    target = target_of(column)
+    natural, wanted = source.natural(target), source.type_in(target, context)
+    if wanted == natural or not (source.exposes_all or _is_grouped_value(column)):
+        column.set("this", identifier(source.use(target, wanted).name))
+        return
+    # What groups and stars show is the natural column, so this place has to be an expression over that one.
+    column.set("this", identifier(source.use(target, natural).name))
+    column.replace(exp.TryCast(this=column.copy(), to=exp.DataType.build(wanted, dialect=DIALECT)))
+
+
+def _is_grouped_value(column: exp.Column) -> bool:
+    """Whether `column` stands, outside of an aggregate, where only group keys may stand."""
+    select = column.parent_select
+    if select is None or not select.args.get("group"):
+        return False
+    node = column.parent
+    while node is not None and node is not select:
+        if isinstance(node, exp.Where) or call_name(node) in AGGREGATE_NAMES:
+            return False
+        node = node.parent
+    return True

@@ -1,0 +1,120 @@
+"""Owns contexts: whether the place of a reference asks for a number, a moment, a truth value or anything.
+
+Looks at the tree only; which type comes of it is decided in query.readings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from sqlglot import exp
+
+from query.dialect import call_name
+from query.readings import LIST, MOMENT, NUMBER, PLAIN, TRUTH
+
+_COMPARISONS: Final = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ)
+_ARITHMETIC: Final = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Pow, exp.Neg, exp.Abs)
+_TRANSPARENT: Final = (exp.Paren,)
+
+# Functions whose first argument is a number (the others of them are constants or numbers too).
+_NUMBER_CALLS: Final = frozenset(
+    """
+    sum avg mean favg fsum kahan_sum sumkahan sum_no_overflow stddev stddev_pop stddev_samp variance var_pop var_samp
+    median quantile quantile_cont approx_quantile reservoir_quantile mad kurtosis kurtosis_pop skewness sem product
+    geomean geometric_mean corr covar_pop covar_samp regr_avgx regr_avgy regr_count regr_intercept regr_r2
+    regr_slope regr_sxx regr_sxy regr_syy wavg weighted_avg
+    abs round round_even trunc floor ceil ceiling sqrt cbrt ln log log2 log10 exp pow power sign degrees radians sin cos
+    tan asin acos atan atan2 mod divide isnan isinf isfinite to_timestamp make_timestamp epoch_ms bar
+    """.split()
+)
+_MOMENT_CALLS: Final = frozenset(
+    """
+    date_trunc datetrunc date_part datepart date_diff datediff date_sub datesub time_bucket strftime
+    year month day hour minute second quarter week dayofweek dayofyear epoch epoch_us epoch_ns dayname monthname
+    """.split()
+)
+_MOMENT_VALUES: Final = frozenset(
+    "now today current_date get_current_timestamp transaction_timestamp to_timestamp make_timestamp make_timestamptz "
+    "date_trunc time_bucket current_localtimestamp".split()
+)
+_LIST_CALLS: Final = frozenset({"unnest"})
+_NUMBER_TYPES: Final = exp.DataType.NUMERIC_TYPES
+_MOMENT_TYPES: Final = exp.DataType.TEMPORAL_TYPES
+
+KindOf = Callable[[exp.Column], str | None]
+
+
+def context_of(column: exp.Column, kind_of: KindOf) -> str:
+    """The context of `column`; `kind_of` gives NUMBER, MOMENT or TRUTH for columns of a certain type, else None."""
+    node: exp.Expr = column
+    parent = node.parent
+    while isinstance(parent, _TRANSPARENT):
+        node, parent = parent, parent.parent
+    if parent is None:
+        return PLAIN
+    if isinstance(parent, _ARITHMETIC):
+        return _arithmetic(node, parent, kind_of)
+    if isinstance(parent, _COMPARISONS):
+        other = parent.expression if parent.this is node else parent.this
+        return _type_of(other, kind_of) or PLAIN
+    if isinstance(parent, (exp.Between, exp.In)):
+        return _member(node, parent, kind_of)
+    if isinstance(parent, (exp.And, exp.Or, exp.Not, exp.Where, exp.Having)) or (
+        isinstance(parent, exp.If) and node.arg_key == "this"
+    ):
+        return TRUTH
+    if isinstance(parent, exp.Is):
+        return TRUTH if isinstance(parent.expression, exp.Boolean) else PLAIN
+    if isinstance(parent, exp.Extract):
+        return MOMENT
+    return _call(node, parent)
+
+
+def _arithmetic(node: exp.Expr, parent: exp.Expr, kind_of: KindOf) -> str:
+    if isinstance(parent, exp.Binary):
+        other = parent.expression if parent.this is node else parent.this
+        if isinstance(other, exp.Interval) or _type_of(other, kind_of) == MOMENT:
+            return MOMENT
+    return NUMBER
+
+
+def _member(node: exp.Expr, parent: exp.Between | exp.In, kind_of: KindOf) -> str:
+    others = [parent.this, *parent.expressions] if isinstance(parent, exp.In) else list(parent.iter_expressions())
+    kinds = {_type_of(other, kind_of) for other in others if other is not node}
+    return (kinds.pop() or PLAIN) if len(kinds) == 1 else PLAIN
+
+
+def _call(node: exp.Expr, parent: exp.Expr) -> str:
+    if isinstance(parent, (exp.Distinct, exp.Order, exp.Ordered, exp.Filter)):
+        if isinstance(parent, exp.Distinct) and isinstance(parent.parent, exp.Anonymous):
+            return NUMBER if call_name(parent.parent) in _NUMBER_CALLS else PLAIN
+        return PLAIN
+    name = call_name(parent)
+    if name in _NUMBER_CALLS:
+        return NUMBER
+    if name in _MOMENT_CALLS:
+        return MOMENT
+    return LIST if name in _LIST_CALLS or isinstance(parent, exp.Unnest) else PLAIN
+
+
+def _type_of(node: exp.Expr, kind_of: KindOf) -> str | None:
+    """NUMBER, MOMENT or TRUTH when that is certain from the expression itself, else None."""
+    while isinstance(node, _TRANSPARENT):
+        node = node.this
+    if isinstance(node, exp.Column):
+        return kind_of(node)
+    if isinstance(node, exp.Literal):
+        return None if node.is_string else NUMBER
+    if isinstance(node, exp.Boolean):
+        return TRUTH
+    if isinstance(node, (exp.Cast, exp.TryCast)):
+        kind = node.to.this
+        return NUMBER if kind in _NUMBER_TYPES else MOMENT if kind in _MOMENT_TYPES else None
+    if isinstance(node, (exp.CurrentTimestamp, exp.CurrentDate, exp.Localtimestamp)):
+        return MOMENT
+    if isinstance(node, _ARITHMETIC):
+        sides = [_type_of(side, kind_of) for side in node.iter_expressions()]
+        return MOMENT if MOMENT in sides else NUMBER
+    name = call_name(node)
+    return MOMENT if name in _MOMENT_VALUES else NUMBER if name in _NUMBER_CALLS else None

@@ -1,0 +1,184 @@
+"""Owns the engine: one locked-down DuckDB instance per process, sessions on it, budgets and error mapping.
+
+Never reads SQL; what may be asked is decided in query.allow, and the instance refuses the rest once more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any, Final, NamedTuple
+
+import duckdb
+import pyarrow as pa
+
+from core.errors import BudgetExceeded, Corrupt, InvalidQuery, MalamuteError, Unavailable
+from core.limits import GIB
+
+_UTC_TYPES: Final = (pa.timestamp("us", "Etc/UTC"), pa.timestamp("us", "UTC"))
+
+
+class Bound(NamedTuple):
+    """Names and SQL types of a query's columns, without running it."""
+
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+
+
+class Session:
+    """One query's own connection: its registered tables are seen by nobody else. Used by one thread at a time."""
+
+    def __init__(self, cursor: Any) -> None:
+        self._cursor = cursor
+        self._stopped: BudgetExceeded | None = None
+
+    def register(self, name: str, table: Any) -> None:
+        """Give an Arrow table the name `name` in this session, without a copy."""
+        self._cursor.register(name, table)
+
+    def bind(self, sql: str) -> Bound:
+        """Names and types of the result of `sql`. Raises InvalidQuery when it does not bind."""
+        with self._mapped_errors():
+            relation = self._cursor.sql(sql)
+            return Bound(tuple(relation.columns), tuple(str(type_) for type_ in relation.types))
+
+    def table(self, sql: str) -> pa.Table:
+        """Run `sql`. Raises InvalidQuery, BudgetExceeded, Corrupt or Unavailable."""
+        with self._mapped_errors():
+            return _with_utc(self._cursor.sql(sql).to_arrow_table())
+
+    def stop(self, reason: BudgetExceeded) -> None:
+        """Make the running and every later statement fail with `reason`; callable from any thread."""
+        self._stopped = reason
+        with suppress(duckdb.ConnectionException):  # closed meanwhile: the query is over
+            self._cursor.interrupt()
+
+    @contextmanager
+    def _mapped_errors(self) -> Iterator[None]:
+        if self._stopped is not None:
+            raise self._stopped
+        try:
+            yield
+        except (duckdb.Error, pa.ArrowException) as error:
+            if self._stopped is not None:
+                raise self._stopped from error
+            raise map_error(error) from error
+
+    def close(self) -> None:
+        """Drop the session's tables and free its memory."""
+        self._cursor.close()
+
+
+class Executor:
+    """A DuckDB instance with the network, the file system, settings and Python's variables out of a query's reach.
+
+    `data_directories` are the only places it reads files from; without a `temp_directory` it never spills.
+    """
+
+    def __init__(
+        self,
+        *,
+        threads: int = 2,
+        memory_bytes: int = GIB,
+        temp_directory: str | None = None,
+        data_directories: Sequence[str] = (),
+    ) -> None:
+        self._lock = threading.Lock()
+        self._sessions: dict[str, set[Session]] = {}
+        self.verified: dict[Any, bool] = {}  # aggregate signatures that query.aggregates has checked on this engine
+        self._connection = duckdb.connect(
+            ":memory:",
+            config={
+                "threads": threads,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "python_enable_replacements": False,
+            },
+        )
+        settings: dict[str, Any] = {
+            "memory_limit": f"{memory_bytes}B",
+            "temp_directory": temp_directory or "",
+            "TimeZone": "UTC",
+            "preserve_insertion_order": False,
+            "allowed_directories": [directory.rstrip("/") + "/" for directory in data_directories],
+            "enable_external_access": False,
+            "lock_configuration": True,
+        }
+        for name, value in settings.items():
+            self._connection.execute(f"SET {name} = {_setting(value)}")
+
+    @contextmanager
+    def session(self, *, seconds: float | None = None, query_id: str = "") -> Iterator[Session]:
+        """A session that fails with BudgetExceeded after `seconds`; `cancel(query_id)` ends it early."""
+        with self._lock:
+            session = Session(self._connection.cursor())
+            self._sessions.setdefault(query_id, set()).add(session)
+        timer = None
+        if seconds is not None:
+            late = BudgetExceeded(f"the query ran longer than {seconds:g} s: narrow it or allow more", budget="seconds")
+            timer = threading.Timer(seconds, session.stop, (late,))
+            timer.daemon = True
+            timer.start()
+        try:
+            yield session
+        finally:
+            if timer is not None:
+                timer.cancel()
+            with self._lock:
+                self._sessions[query_id].discard(session)
+                if not self._sessions[query_id]:
+                    del self._sessions[query_id]
+            session.close()
+
+    def cancel(self, query_id: str) -> bool:
+        """Stop the sessions of `query_id`; False when none is running."""
+        with self._lock:
+            sessions = list(self._sessions.get(query_id, ()))
+        for session in sessions:
+            session.stop(BudgetExceeded(f"query {query_id!r} was cancelled", budget="cancelled"))
+        return bool(sessions)
+
+    def close(self) -> None:
+        """Close the instance; running sessions fail."""
+        self._connection.close()
+
+
+def map_error(error: Exception) -> MalamuteError:
+    """The error of ours that says what an engine's error means to the caller."""
+    text = _first_line(str(error))
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return BudgetExceeded(f"the query needs more memory than it may use: {text}", budget="memory")
+    if isinstance(error, (duckdb.HTTPException, duckdb.IOException, duckdb.ConnectionException)):
+        return Unavailable(f"a file of the query cannot be read: {text}")
+    if isinstance(error, (duckdb.InternalException, duckdb.FatalException)):
+        return Unavailable(f"the query engine failed: {text}")
+    if isinstance(error, (duckdb.SerializationException, pa.ArrowException)):
+        return Corrupt(f"a file of the query is damaged: {text}")
+    if "magic bytes" in text.lower() or "parquet file" in text.lower():
+        return Corrupt(f"a file of the query is damaged: {text}")
+    return InvalidQuery(text)
+
+
+def _first_line(message: str) -> str:
+    text = message.split("\n", maxsplit=1)[0]
+    kind, separator, rest = text.partition("Error: ")
+    if separator and len(kind) < 40:
+        text = rest
+    return text[:1].lower() + text[1:]
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return "[" + ", ".join(_setting(item) for item in value) + "]"
+    return "'" + str(value).replace("'", "''") + "'"
+
+
+def _with_utc(table: pa.Table) -> pa.Table:
+    # The engine calls the zone "Etc/UTC"; everything of ours says "UTC".
+    for index, field in enumerate(table.schema):
+        if field.type == _UTC_TYPES[0]:
+            table = table.set_column(index, field.name, table.column(index).cast(_UTC_TYPES[1]))
+    return table

@@ -1,0 +1,145 @@
+"""Owns the way from SQL text to a checked statement. Never knows which streams or paths exist."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlglot import exp
+from sqlglot.errors import ParseError, SqlglotError, TokenError
+from sqlglot.tokens import TokenType
+
+from core.errors import InvalidName, InvalidQuery
+from core.ids import check_name
+from core.limits import SQL_BYTES_MAX
+from query.allow import check_allowed, refusal
+from query.dialect import DIALECT, RESERVED
+
+SELECT: Final = "select"
+DESCRIBE: Final = "describe"
+SHOW: Final = "show"
+
+Parameters = Sequence[Any] | Mapping[str, Any]
+
+_SHOW = re.compile(r"\s*show\s+(streams|tables)\s*;?\s*\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A checked statement. `streams` are the names it reads; `tree` is sqlglot's, never to be changed in place."""
+
+    kind: str  # SELECT, DESCRIBE or SHOW
+    tree: exp.Expr | None
+    streams: frozenset[str]
+
+
+def parse(sql: str, params: Parameters | None = None) -> Statement:
+    """The one statement in `sql`, with `params` (by position for `?` and `$1`, by name for `$name`) put in as values.
+
+    Raises InvalidQuery, with line and column where known, for anything that is not one allowed statement.
+    """
+    if len(sql.encode()) > SQL_BYTES_MAX:
+        raise InvalidQuery(f"a query of {len(sql.encode())} bytes is too long: at most {SQL_BYTES_MAX}")
+    if RESERVED in sql.lower():
+        raise InvalidQuery(f"the text {RESERVED!r} is reserved: take it out of the query")
+    if _SHOW.match(sql):
+        return Statement(SHOW, None, frozenset())
+    tree = _one_tree(_number_parameters(sql))
+    if isinstance(tree, exp.Describe) and isinstance(tree.this, exp.Table):
+        return Statement(DESCRIBE, tree, frozenset({stream_name(tree.this)}))
+    check_allowed(tree)
+    _bind(tree, params)
+    return Statement(SELECT, tree, frozenset(_streams(tree, frozenset())))
+
+
+def _number_parameters(sql: str) -> str:
+    """`sql` with each `?` written as `$1`, `$2` …: a tree does not keep the order of the text."""
+    if "?" not in sql:
+        return sql
+    try:
+        marks = [token for token in DIALECT.tokenize(sql) if token.token_type == TokenType.PLACEHOLDER]
+    except TokenError as error:
+        raise InvalidQuery(f"cannot read the query: {str(error).splitlines()[0].lower()}") from error
+    for number, token in reversed(list(enumerate(marks, start=1))):
+        sql = f"{sql[: token.start]}${number}{sql[token.end + 1 :]}"
+    return sql
+
+
+def _one_tree(sql: str) -> exp.Expr:
+    try:
+        trees = [tree for tree in DIALECT.parse(sql) if tree is not None]
+    except ParseError as error:
+        details = error.errors[0] if error.errors else {}
+        text = str(details.get("description") or error).split("<Token", maxsplit=1)[0].strip().rstrip(".")
+        near = f" near {details['highlight']!r}" if details.get("highlight") else ""
+        width = len(details.get("highlight") or " ") - 1
+        column = max(1, int(details.get("col") or 1) - width)
+        raise InvalidQuery(
+            f"cannot parse the query{near}: {text[:1].lower()}{text[1:]}", line=int(details.get("line") or 0), column=column
+        ) from error
+    except (TokenError, SqlglotError, RecursionError) as error:
+        raise InvalidQuery(f"cannot read the query: {str(error).splitlines()[0].lower()}") from error
+    if len(trees) != 1:
+        raise InvalidQuery(f"{len(trees)} statements are not allowed: send exactly one")
+    return trees[0]
+
+
+def stream_name(table: exp.Table) -> str:
+    """The stream that a table reference names; raises InvalidQuery when no stream can have this name."""
+    name = table.name.lower()
+    try:
+        return check_name("stream", name)
+    except InvalidName as error:
+        raise refusal(table, f"{table.name!r} is not a stream: {error}") from error
+
+
+def _streams(node: exp.Expr, ctes: frozenset[str]) -> set[str]:
+    """Streams below `node`; `ctes` are the common table expressions in sight, by lower-case name."""
+    found: set[str] = set()
+    clause = node.args.get("with_")
+    if clause is not None:
+        names = [cte.alias.lower() for cte in clause.expressions]
+        for position, cte in enumerate(clause.expressions):
+            # A recursive one sees itself; the others see only what stands before them.
+            seen = names[: position + 1] if clause.recursive else names[:position]
+            found |= _streams(cte.this, ctes | frozenset(seen))
+        ctes |= frozenset(names)
+    if isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier) and node.name.lower() not in ctes:
+        found.add(stream_name(node))
+    for child in node.iter_expressions():
+        if child is not clause:
+            found |= _streams(child, ctes)
+    return found
+
+
+def _bind(tree: exp.Expr, params: Parameters | None) -> None:
+    by_name = dict(params) if isinstance(params, Mapping) else {}
+    by_position = list(params) if params is not None and not isinstance(params, Mapping) else []
+    for node in list(tree.find_all(exp.Placeholder, exp.Parameter)):
+        name = node.name
+        if name.isdigit() and 0 < int(name) <= len(by_position):
+            value = by_position[int(name) - 1]
+        elif name in by_name:
+            value = by_name[name]
+        else:
+            raise InvalidQuery(f"parameter {name!r} has no value: pass one for each placeholder")
+        node.replace(_value(value, name))
+
+
+def _value(value: Any, name: str) -> exp.Expr:
+    if isinstance(value, bool) or value is None or isinstance(value, (str, int, Decimal)):
+        return exp.convert(value)
+    if isinstance(value, float):
+        return exp.cast(exp.Literal.string(repr(value)), "DOUBLE", dialect=DIALECT)
+    if isinstance(value, datetime):
+        kind = "TIMESTAMPTZ" if value.tzinfo else "TIMESTAMP"
+        return exp.cast(exp.Literal.string(value.isoformat(" ")), kind, dialect=DIALECT)
+    if isinstance(value, date):
+        return exp.cast(exp.Literal.string(value.isoformat()), "DATE", dialect=DIALECT)
+    if isinstance(value, (list, tuple)):
+        return exp.Array(expressions=[_value(item, name) for item in value])
+    raise InvalidQuery(f"parameter {name!r} of type {type(value).__name__} is not supported: pass a plain value")

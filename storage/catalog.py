@@ -1,0 +1,168 @@
+"""Owns the catalog: tenants, their streams and placements, as one small versioned object. Never caches a refusal.
+
+Like a manifest, a version is immutable and moves by create-if-absent of the next key; unlike a manifest it has many
+writers, so a lost race is tried again on top of the winner.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from core.clock import Clock
+from core.errors import Corrupt, InvalidRequest, NotFound, Unavailable
+from core.ids import check_name, nearest
+from core.limits import MANIFEST_VERSIONS_KEPT
+from storage.envelope import seal, unseal
+from storage.keys import CATALOG_PREFIX, catalog_key, version_of
+from storage.objects import AlreadyExists, ObjectStore
+from storage.stream_settings import (
+    Placement,
+    StreamSettings,
+    check_settings,
+    differences,
+    settings_from_plain,
+    settings_to_plain,
+)
+
+__all__ = ["Catalog", "CatalogStore", "Placement", "StreamSettings"]
+
+MAGIC: Final = b"MLMTCATA"
+FORMAT_VERSION: Final = 1
+
+_RACES_MAX: Final = 1_000  # each lost race means that another stream was made
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """One version: tenant → stream → settings. Version 0 is the empty catalog before the first stream."""
+
+    version: int = 0
+    tenants: Mapping[str, Mapping[str, StreamSettings]] = field(default_factory=dict)
+
+    def stream(self, tenant: str, stream: str) -> StreamSettings | None:
+        """The settings of a stream, or None."""
+        return self.tenants.get(tenant, {}).get(stream)
+
+    def with_stream(self, tenant: str, settings: StreamSettings) -> Catalog:
+        """The next version, with the stream added or replaced."""
+        streams = {**self.tenants.get(tenant, {}), settings.name: settings}
+        return Catalog(self.version + 1, {**self.tenants, tenant: streams})
+
+
+def encode_catalog(catalog: Catalog) -> bytes:
+    """The bytes of a catalog."""
+    tenants = {
+        tenant: [settings_to_plain(streams[name]) for name in sorted(streams)]
+        for tenant, streams in sorted(catalog.tenants.items())
+    }
+    return seal(MAGIC, FORMAT_VERSION, {"version": catalog.version, "tenants": tenants})
+
+
+def decode_catalog(data: bytes, what: str = "catalog") -> Catalog:
+    """The catalog of encode_catalog; raises Corrupt on any damage and on newer formats. `what` names it."""
+    _, body = unseal(MAGIC, FORMAT_VERSION, data, what)
+    try:
+        tenants = {
+            tenant: {settings.name: settings for settings in map(settings_from_plain, streams)}
+            for tenant, streams in body["tenants"].items()
+        }
+        return Catalog(body["version"], tenants)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Corrupt(f"{what} has a body of an unexpected shape: {error!r}") from error
+
+
+class CatalogStore:
+    """The catalog on an object store; `shards` is what new streams are placed on. Thread-safe."""
+
+    def __init__(
+        self, objects: ObjectStore, clock: Clock, shards: int, *, versions_kept: int = MANIFEST_VERSIONS_KEPT
+    ) -> None:
+        self._objects = objects
+        self._clock = clock
+        self._shards = shards
+        self._versions_kept = versions_kept
+        self._lock = threading.Lock()
+        self._known = Catalog()
+        self.delete_failures = 0
+
+    def load(self) -> Catalog:
+        """The newest catalog; raises Corrupt, Unavailable."""
+        for _ in range(_RACES_MAX):
+            found = self._objects.list(CATALOG_PREFIX)
+            if not found:
+                return Catalog()
+            key = found[-1].key
+            try:
+                data = self._objects.get(key)
+            except NotFound:
+                continue  # newer ones were published and this one deleted since the listing
+            catalog = decode_catalog(data, f"catalog {key!r}")
+            if catalog.version != version_of(key):
+                raise Corrupt(f"catalog {key!r} says version {catalog.version}: restore it")
+            with self._lock:
+                if catalog.version > self._known.version:
+                    self._known = catalog
+            return catalog
+        raise Unavailable("the catalog changes faster than it can be read: retry")
+
+    def ensure_stream(self, tenant: str, settings: StreamSettings) -> StreamSettings:
+        """Make the stream unless it is there, and return its settings as stored.
+
+        Raises InvalidRequest when it is there with other settings, InvalidName, InvalidSettings, Unavailable,
+        UnknownOutcome (call again).
+        """
+        check_name("tenant", tenant)
+        check_settings(settings)
+        for _ in range(_RACES_MAX):
+            catalog = self.load()
+            present = catalog.stream(tenant, settings.name)
+            if present is not None:
+                changed = differences(present, settings)
+                if changed:
+                    raise InvalidRequest(
+                        f"stream {settings.name!r} is there with other settings: {'; '.join(changed)}: "
+                        "use those or another name"
+                    )
+                return present
+            self._try_create(catalog.with_stream(tenant, self._stamped(settings)))
+            # The next turn reads the winner: only what the newest version holds was made.
+        raise Unavailable(f"stream {settings.name!r}: {_RACES_MAX} other changes of the catalog were faster: retry")
+
+    def _stamped(self, settings: StreamSettings) -> StreamSettings:
+        now_us = settings.created_at_us or self._clock.now_us()
+        placements = settings.placements or (Placement(1, now_us, self._shards),)
+        return replace(settings, created_at_us=now_us, placements=placements)
+
+    def _try_create(self, catalog: Catalog) -> None:
+        try:
+            self._objects.put_new(catalog_key(catalog.version), encode_catalog(catalog))
+        except AlreadyExists:
+            return
+        old = catalog.version - self._versions_kept
+        try:
+            if old > 0:
+                self._objects.delete([catalog_key(old)])
+        except Unavailable:
+            self.delete_failures += 1
+
+    def streams(self, tenant: str) -> tuple[StreamSettings, ...]:
+        """The streams of a tenant by name, read anew; () for an unknown tenant."""
+        streams = self.load().tenants.get(tenant, {})
+        return tuple(streams[name] for name in sorted(streams))
+
+    def get(self, tenant: str, stream: str) -> StreamSettings:
+        """The settings of a stream, read anew only when it is not known yet; raises NotFound with the nearest name."""
+        with self._lock:
+            known = self._known.stream(tenant, stream)
+        if known is not None:
+            return known
+        catalog = self.load()
+        found = catalog.stream(tenant, stream)
+        if found is not None:
+            return found
+        similar = nearest(stream, catalog.tenants.get(tenant, {}))
+        hint = f"did you mean {similar!r}?" if similar else "append to it or create it first"
+        raise NotFound(f"stream {stream!r} is not there: {hint}")

@@ -1,0 +1,202 @@
+"""Owns the manifest: what it holds, its bytes, its invariants. Pure; manifest.py moves it.
+
+The format is described in docs/formats/manifest.md. Invariants, checked before every publish:
+MAN-1 the version grows by one. MAN-2 one epoch has one writer (checked in manifest.py). MAN-3 the WAL floor and the
+epoch never go back. MAN-4 a segment has rows, ordered bounds, and its offsets are below the WAL floor. MAN-5 no
+segment name occurs twice. MAN-6 removed segments are there. MAN-7 a producer's (epoch, sequence) never goes back.
+MAN-8 an added segment either holds offsets between the old and the new WAL floor, no more rows than those, or
+replaces removed segments of its stream whose offsets span its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import msgpack
+
+from core.columns import ColumnKey
+from core.errors import Corrupt, check
+from storage.envelope import seal, unseal
+from storage.producers import ProducerKey, ProducerState
+from storage.snapshot import ColumnStats, Segment
+
+MAGIC: Final = b"MLMTMANI"
+FORMAT_VERSION: Final = 1
+
+Schema = tuple[tuple[str, str, str], ...]  # (name, path, kind) of each column
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One version of everything that is true of a shard below its WAL floor.
+
+    `writer` is a random number of the process that wrote it: two writers never write the same bytes.
+    """
+
+    shard: int
+    version: int
+    epoch: int
+    wal_floor: int = 0
+    segments: tuple[Segment, ...] = ()
+    producers: Mapping[ProducerKey, ProducerState] = field(default_factory=dict)
+    created_at_us: int = 0
+    writer: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ManifestEdit:
+    """One change: segments to add, names to remove, the new WAL floor, all producers (None: as they are)."""
+
+    add: tuple[Segment, ...] = ()
+    remove: tuple[str, ...] = ()
+    wal_floor: int | None = None
+    producers: Mapping[ProducerKey, ProducerState] | None = None
+
+
+def apply_edit(current: Manifest, edit: ManifestEdit, now_us: int) -> Manifest:
+    """The next version; raises InvariantViolation when the edit breaks one."""
+    removed = set(edit.remove)
+    floor = current.wal_floor if edit.wal_floor is None else edit.wal_floor
+    following = replace(
+        current,
+        version=current.version + 1,
+        wal_floor=floor,
+        segments=(*(s for s in current.segments if s.name not in removed), *edit.add),
+        producers=current.producers if edit.producers is None else dict(edit.producers),
+        created_at_us=max(now_us, current.created_at_us),
+    )
+    known = {segment.name for segment in current.segments}
+    missing = sorted(removed - known)
+    check(not missing, "MAN-6", "segments to remove are not there: %s", missing)
+    _check_added(current, edit, floor)
+    check_successor(current, following)
+    return following
+
+
+def _check_added(current: Manifest, edit: ManifestEdit, floor: int) -> None:
+    replaced = [segment for segment in current.segments if segment.name in set(edit.remove)]
+    flushed = 0
+    for segment in edit.add:
+        if current.wal_floor <= segment.first_offset and segment.last_offset < floor:
+            flushed += segment.rows
+            continue
+        inputs = [s for s in replaced if (s.tenant, s.stream) == (segment.tenant, segment.stream)]
+        spans = bool(inputs) and min(s.first_offset for s in inputs) <= segment.first_offset
+        spans = spans and segment.last_offset <= max(s.last_offset for s in inputs)
+        values = (segment.name, segment.first_offset, segment.last_offset, current.wal_floor, floor)
+        check(
+            spans, "MAN-8", "segment %s of offsets %d-%d is neither new between floors %d and %d nor replaces", *values
+        )
+    room = floor - current.wal_floor
+    check(flushed <= room, "MAN-8", "%d flushed rows for %d offsets below the new WAL floor", flushed, room)
+
+
+def check_successor(current: Manifest, following: Manifest) -> None:
+    """Check that `following` may come after `current`; raises InvariantViolation."""
+    versions = (following.version, current.version)
+    check(following.version == current.version + 1, "MAN-1", "version %d does not follow %d", *versions)
+    floors = (following.wal_floor, current.wal_floor)
+    check(following.wal_floor >= current.wal_floor, "MAN-3", "WAL floor %d is below %d", *floors)
+    check(following.epoch >= current.epoch, "MAN-3", "epoch %d is below %d", following.epoch, current.epoch)
+    names: set[str] = set()
+    for segment in following.segments:
+        check(segment.name not in names, "MAN-5", "segment %s is there twice", segment.name)
+        names.add(segment.name)
+        offsets = (segment.name, segment.first_offset, segment.last_offset, segment.rows, following.wal_floor)
+        within = 0 <= segment.first_offset <= segment.last_offset < following.wal_floor
+        fits = 0 < segment.rows <= segment.last_offset - segment.first_offset + 1
+        check(within and fits, "MAN-4", "segment %s of offsets %d-%d, %d rows, floor %d", *offsets)
+    for key, state in following.producers.items():
+        before = current.producers.get(key)
+        if before is not None and state is not before:
+            forward = (state.epoch, state.last_sequence) >= (before.epoch, before.last_sequence)
+            check(forward, "MAN-7", "producer %s goes back from %s to %s", key, before, state)
+
+
+def encode_manifest(manifest: Manifest, packed: dict[str, bytes] | None = None) -> bytes:
+    """The bytes of a manifest. `packed` keeps the packed form of segments between calls, by name."""
+    cache = {} if packed is None else packed
+    schemas: dict[Schema, int] = {}
+    segments: list[Any] = []
+    for segment in manifest.segments:
+        schema: Schema = tuple((column.name, *column.key) for column in segment.columns)
+        if segment.name not in cache:
+            cache[segment.name] = msgpack.packb(_pack_segment(segment), use_bin_type=True)
+        segments.append((schemas.setdefault(schema, len(schemas)), cache[segment.name]))
+    if len(cache) > 2 * len(segments) + 64:
+        live = {segment.name for segment in manifest.segments}
+        for name in [name for name in cache if name not in live]:
+            del cache[name]
+    body = {
+        "shard": manifest.shard,
+        "version": manifest.version,
+        "epoch": manifest.epoch,
+        "writer": manifest.writer,
+        "created_at_us": manifest.created_at_us,
+        "wal_floor": manifest.wal_floor,
+        "schemas": list(schemas),
+        "segments": segments,
+        "producers": [(*key, *_pack_producer(manifest.producers[key])) for key in sorted(manifest.producers)],
+    }
+    return seal(MAGIC, FORMAT_VERSION, body)
+
+
+def decode_manifest(data: bytes, what: str = "manifest") -> Manifest:
+    """The manifest of encode_manifest; raises Corrupt on any damage and on newer formats. `what` names it."""
+    _, body = unseal(MAGIC, FORMAT_VERSION, data, what)
+    try:
+        schemas = [[(name, ColumnKey(path, kind)) for name, path, kind in schema] for schema in body["schemas"]]
+        segments = (
+            _unpack_segment(msgpack.unpackb(packed, raw=False), schemas[schema]) for schema, packed in body["segments"]
+        )
+        return Manifest(
+            shard=body["shard"],
+            version=body["version"],
+            epoch=body["epoch"],
+            wal_floor=body["wal_floor"],
+            segments=tuple(segments),
+            producers={(p[0], p[1], p[2]): ProducerState(*p[3:]) for p in body["producers"]},
+            created_at_us=body["created_at_us"],
+            writer=body["writer"],
+        )
+    except (KeyError, IndexError, TypeError, ValueError, msgpack.UnpackException) as error:
+        raise Corrupt(f"{what} has a body of an unexpected shape: {error!r}") from error
+
+
+def _pack_producer(state: ProducerState) -> tuple[Any, ...]:
+    offsets = (state.first_offset, state.last_offset)
+    return (state.epoch, state.last_sequence, *offsets, state.position, state.last_seen_us)
+
+
+def _pack_segment(segment: Segment) -> tuple[Any, ...]:
+    # Columns as three lists: values, minima, maxima; their names are in the schema.
+    return (
+        segment.name,
+        segment.tenant,
+        segment.stream,
+        segment.window_start_us,
+        segment.window_end_us,
+        segment.rows,
+        segment.bytes,
+        segment.crc32c,
+        segment.timestamp_min_us,
+        segment.timestamp_max_us,
+        segment.first_offset,
+        segment.last_offset,
+        segment.has_rest,
+        segment.sort_key,
+        [column.values for column in segment.columns],
+        [column.minimum for column in segment.columns],
+        [column.maximum for column in segment.columns],
+    )
+
+
+def _unpack_segment(packed: list[Any], schema: list[tuple[str, ColumnKey]]) -> Segment:
+    *head, sort_key, values, minima, maxima = packed
+    columns = tuple(
+        ColumnStats(name, key, count, minimum, maximum)
+        for (name, key), count, minimum, maximum in zip(schema, values, minima, maxima, strict=True)
+    )
+    return Segment(*(*head, tuple(sort_key), columns))

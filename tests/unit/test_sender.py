@@ -1,0 +1,162 @@
+"""T16: the producer's protocol over a transport that loses, repeats and delays requests and answers."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from core.append import Ack, AppendRequest, ProducerOpened
+from core.errors import Fenced, InvalidRequest, Overloaded, Unavailable, UnknownOutcome
+from core.placement import shard_of
+from ingest.routing import SpreadSender
+from ingest.sender import Sender
+from storage.shard import Shard
+from tests.support.shards import STREAM, TENANT, batch, check_exactly_once, objects_on, open_on, stored_rows
+from tests.support.simfs import SimFileSystem
+
+
+class LossyTransport:
+    """Delivers each request 0 to 3 times, and each answer perhaps; restarts the shard now and then."""
+
+    def __init__(self, fs: SimFileSystem, rng: random.Random, faults: float) -> None:
+        self.fs, self.rng, self.faults = fs, rng, faults
+        self.shard: Shard = open_on(fs)
+        self.deliveries = 0
+        self.restarts = 0
+
+    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
+        answer = self.shard.open_producer(tenant, stream, producer_id)
+        if self.rng.random() < self.faults:
+            raise UnknownOutcome("answer lost")
+        return answer
+
+    def submit(self, shard: int, request: AppendRequest) -> Any:
+        return request
+
+    def result(self, pending: Any, timeout_s: float) -> Ack:
+        if self.rng.random() < self.faults / 4:
+            self.shard.abandon()
+            self.fs = self.fs.killed()
+            self.shard = open_on(self.fs)
+            self.restarts += 1
+        if self.rng.random() < self.faults / 4:
+            self.shard.flush()
+        if self.rng.random() < self.faults:
+            raise UnknownOutcome("request lost")
+        if self.rng.random() < self.faults:
+            raise Overloaded("busy", retry_after=0.1)
+        for _ in range(self.rng.choice([1, 1, 2, 3])):
+            answer = self.shard.append(pending)
+            self.deliveries += 1
+        if self.rng.random() < self.faults:
+            raise UnknownOutcome("answer lost")
+        return answer
+
+
+def sender_over(transport: Any, producer: str = "p", **options: Any) -> Sender:
+    slept: list[float] = []
+    return Sender(transport, 0, TENANT, STREAM, producer, rng=random.Random(1), sleep=slept.append, **options)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_lost_and_repeated_requests_and_answers_store_each_batch_once(seed):
+    rng = random.Random(seed)
+    transport = LossyTransport(SimFileSystem(), rng, faults=0.3)
+    acknowledged: list[int] = []
+    sender = sender_over(transport, on_sent=lambda sent: acknowledged.append(sent.rows))
+    sent, batches = 0, 150
+    for _ in range(batches):
+        rows = rng.randrange(1, 4)
+        sender.send(batch(range(sent, sent + rows)), position=b"%d" % sent)
+        sent += rows
+    sender.drain()
+    assert sum(acknowledged) == sent and len(acknowledged) == batches
+    assert transport.deliveries > batches and transport.restarts > 0
+    rows = stored_rows(transport.shard, objects_on(transport.fs))
+    check_exactly_once(rows, set(range(sent)), set(range(sent)))
+    assert [n for _, n in rows] == list(range(sent)), "the order of one producer is kept"
+
+
+def test_a_new_incarnation_goes_on_from_the_stored_position():
+    transport = LossyTransport(SimFileSystem(), random.Random(3), faults=0.0)
+    first = sender_over(transport)
+    first.send(batch([0, 1]), position=b"2")
+    first.drain()
+    second = sender_over(transport)
+    second.open()
+    assert second.position == b"2"
+    first.send(batch([9]))
+    with pytest.raises(Fenced):
+        first.drain()
+    second.send(batch([2]), position=b"3")
+    second.drain()
+    assert [n for _, n in stored_rows(transport.shard, objects_on(transport.fs))] == [0, 1, 2]
+
+
+def test_a_refused_batch_does_not_use_up_its_sequence():
+    transport = LossyTransport(SimFileSystem(), random.Random(3), faults=0.0)
+    sender = sender_over(transport)
+    sender.send(batch([0]), position=b"x" * 10_000)
+    with pytest.raises(InvalidRequest, match="position"):
+        sender.drain()
+    sender.send(batch([1]))
+    sender.drain()
+    assert [n for _, n in stored_rows(transport.shard, objects_on(transport.fs))] == [1]
+
+
+def test_an_unknown_outcome_is_kept_and_can_be_drained_later():
+    class Down:
+        up = False
+        inner = LossyTransport(SimFileSystem(), random.Random(3), faults=0.0)
+
+        def open_producer(self, *arguments):
+            return self.inner.open_producer(*arguments)
+
+        def submit(self, shard, request):
+            return request
+
+        def result(self, pending, timeout_s):
+            if not self.up:
+                raise Unavailable("restarting")
+            return self.inner.result(pending, timeout_s)
+
+    now = [0.0]
+    transport = Down()
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    sender = Sender(transport, 0, TENANT, STREAM, "p", retry_seconds=5, sleep=sleep, steady_s=lambda: now[0])
+    sender.send(batch([7]))
+    with pytest.raises(Unavailable):
+        sender.drain()
+    assert 0 < now[0] <= 5
+    transport.up = True
+    sender.drain()
+    assert [n for _, n in stored_rows(transport.inner.shard, objects_on(transport.inner.fs))] == [7]
+
+
+def test_spread_sender_uses_every_shard_with_producers_that_the_placement_pins_there():
+    class Recording:
+        def __init__(self):
+            self.requests = []
+
+        def open_producer(self, shard, tenant, stream, producer_id):
+            assert shard_of(tenant, stream, producer_id, 3) == shard
+            return ProducerOpened(1, None)
+
+        def submit(self, shard, request):
+            self.requests.append((shard, request.sequence))
+            return Ack(shard, 1, 0, 0, "local", False)
+
+        def result(self, pending, timeout_s):
+            return pending
+
+    transport = Recording()
+    spread = SpreadSender(transport, 3, TENANT, STREAM, "local", lambda sent: None)
+    for number in range(6):
+        spread.send(batch([number]))
+    spread.drain()
+    assert transport.requests == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]

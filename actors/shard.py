@@ -17,9 +17,10 @@ from core.clock import SystemClock
 from core.errors import Fenced, MalamuteError
 from core.limits import FLUSH_POLL_S, FLUSH_RETRY_S, SHARD_APPENDS_MAX, SHARD_QUERIES_MAX
 from query.executor import Executor
+from query.fragment import Leaf, LeafResult
 from query.run import run_leaf
 from query.shape import StreamShape, describe
-from storage.deployment import ShardConfig, open_configured_shard, segment_files
+from storage.deployment import ShardConfig, data_directories, open_configured_shard, segment_files
 from storage.pins import Pins
 from storage.shard_host import ShardHost
 
@@ -34,7 +35,11 @@ class ShardActor:
         self._clock = SystemClock()
         self._host = ShardHost(lambda: open_configured_shard(config, self._clock), self._clock)
         self._files = segment_files(config)
-        self._executor = Executor(config.executor_options())
+        self._executor = Executor(
+            threads=config.query_threads,
+            memory_bytes=config.query_bytes_max,
+            data_directories=data_directories(config),
+        )
         self._pins = Pins(self._clock, config.query_seconds_max)
         self._stopping = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="flush", daemon=True)
@@ -58,8 +63,8 @@ class ShardActor:
         return {stream: describe(snapshot) for stream, snapshot in snapshots.items()}
 
     @ray.method(concurrency_group="query")
-    def run_leaf(self, query_id: str, leaf: Any) -> tuple[pa.Table, Any]:
-        """Run a leaf over the pinned snapshots and let go of them. Returns its rows and its statistics."""
+    def run_leaf(self, query_id: str, leaf: Leaf) -> LeafResult:
+        """Run a leaf over the pinned snapshots and let go of them."""
         snapshots = self._pins.take(query_id)
         return run_leaf(leaf, snapshots, self._files.path, self._executor)
 

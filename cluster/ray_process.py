@@ -143,3 +143,13 @@ def _reap(pid: int) -> None:
 def _last_line(log: Path) -> str:
     lines = log.read_text(errors="replace").strip().splitlines()
     return lines[-1] if lines else "it said nothing"
+
+
+def ray_of_this_machine() -> str | None:
+    """The address of the Ray to join when none was named: $RAY_ADDRESS, or what `ray start` left running; or None."""
+    from ray._private import services
+
+    if os.environ.get("RAY_ADDRESS"):
+        return os.environ["RAY_ADDRESS"]
+    known: str | None = services.find_bootstrap_address(None)
+    return known if known in services.find_gcs_addresses() else None

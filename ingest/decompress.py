@@ -48,10 +48,14 @@ def format_of(head: bytes) -> str:
 
 
 class Source(io.RawIOBase):
-    """A binary stream whose first bytes can be looked at and whose progress is known, pipes included."""
+    """A binary stream whose first bytes can be looked at and whose progress is known, pipes included.
 
-    def __init__(self, stream: BinaryIO) -> None:
+    Closing it closes `stream` only when it is `owned`.
+    """
+
+    def __init__(self, stream: BinaryIO, *, owned: bool) -> None:
         self._stream = stream
+        self._owned = owned
         self._head = _read_fully(stream, HEAD_BYTES)
         self._head_read = 0
         self.progress_bytes = 0
@@ -74,7 +78,7 @@ class Source(io.RawIOBase):
         return len(data)
 
     def close(self) -> None:
-        if not self.closed:
+        if self._owned:
             self._stream.close()
         super().close()
 

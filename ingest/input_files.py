@@ -5,6 +5,7 @@ Says what a file is by its bytes, not by its name. Never shreds while reading, n
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -69,7 +70,7 @@ def open_events(
     name = str(path)
     try:
         stream = (stdin or sys.stdin.buffer) if name == STDIN else Path(path).open("rb")  # noqa: SIM115
-        source = Source(stream)
+        source = Source(stream, owned=name != STDIN)
     except FileNotFoundError as error:
         raise NotFound(f"there is no file {name!r}") from error
     except OSError as error:
@@ -93,8 +94,7 @@ def _named_errors(name: str, source: Source, units: Iterator[Unit]) -> Iterator[
     except (OSError, pa.ArrowException, InvalidRequest) as error:
         raise InvalidRequest(f"cannot read {name!r}: {error}") from error
     finally:
-        if name != STDIN:
-            source.close()
+        source.close()
 
 
 def _units(name: str, source: Source, text: bool, block_bytes: int) -> Iterator[Unit]:
@@ -134,7 +134,8 @@ def _text_units(found: Iterator[tuple[bytes, int, int]], source: Source) -> Iter
 
 
 def _stream_units(source: Source) -> Iterator[Unit]:
-    with pa.ipc.open_stream(pa.PythonFile(source, mode="r")) as reader:
+    # Arrow takes a short read for the end of the file, so a pipe needs the buffer.
+    with pa.ipc.open_stream(pa.PythonFile(io.BufferedReader(source), mode="r")) as reader:
         for batch in reader:
             yield from _table_units(batch, source.progress_bytes)
 

@@ -75,8 +75,11 @@ EXPORTABLE: Final = {
     "approx_quantile": (2,),
 }
 
+_WHOLE: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
+_NUMBERS: Final = (*_WHOLE, "HUGEINT", "DECIMAL", "FLOAT")
+
 # What these answer over no rows at all is not null.
-_ZERO_WHEN_EMPTY: Final = frozenset({"count", "count_star", "count_if", "countif", "regr_count", "approx_count_distinct"})
+_ZERO_WHEN_EMPTY: Final = frozenset({"count", "count_star", "regr_count", "approx_count_distinct"})
 
 # Every aggregate of the engine, to tell a grouped value from an aggregate's argument.
 AGGREGATE_NAMES: Final = frozenset(EXPORTABLE) | frozenset(
@@ -122,15 +125,32 @@ class Signature:
         return f"COALESCE({finished}, 0)" if self.name in _ZERO_WHEN_EMPTY else finished
 
 
-def is_sound(signature: Signature, session: Session, known: dict[Signature, bool]) -> bool:
-    """Whether shipping states of `signature` gives the plain aggregate's type; answers are kept in `known`."""
-    if signature not in known:
-        nulls = ["NULL"] * len(signature.types)
-        inner = f'SELECT {signature.export(nulls, "")} AS "s"'
-        try:
-            split = session.bind(f'SELECT {signature.finish("s")} FROM ({inner})').types
-            known[signature] = split == session.bind(f"SELECT {signature.call(nulls)}").types
-        except InvalidQuery:
-            # An aggregate without a state for these types: the caller gathers rows instead.
-            known[signature] = False
-    return known[signature]
+def find_signature(
+    name: str, types: tuple[str, ...], constants: tuple[str, ...], session: Session, known: dict[Signature, Signature | None]
+) -> Signature | None:
+    """The signature to ship states of `name` over arguments of `types` with, None when there is none.
+
+    The engine casts arguments that no overload takes as they are (a BIGINT to stddev), but knows states only by the
+    overloads' own types. Answers are kept in `known`.
+    """
+    asked = Signature(name, types, constants)
+    if asked not in known:
+        nulls = ["NULL"] * len(types)
+        plain = session.bind(f"SELECT {asked.call(nulls)}").types
+        candidates = (asked, _widened(asked, _WHOLE, "HUGEINT"), _widened(asked, _NUMBERS, "DOUBLE"))
+        known[asked] = next((found for found in candidates if _finished_types(found, session) == plain), None)
+    return known[asked]
+
+
+def _finished_types(signature: Signature, session: Session) -> tuple[str, ...] | None:
+    nulls = ["NULL"] * len(signature.types)
+    inner = f'SELECT {signature.export(nulls, "")} AS "s"'
+    try:
+        return session.bind(f'SELECT {signature.finish("s")} FROM ({inner})').types
+    except InvalidQuery:
+        return None  # no states for these types: the next candidate, or rows are gathered
+
+
+def _widened(signature: Signature, from_: tuple[str, ...], type_: str) -> Signature:
+    types = tuple(type_ if held.startswith(from_) else held for held in signature.types)
+    return Signature(signature.name, types, signature.constants)

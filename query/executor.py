@@ -86,7 +86,7 @@ class Executor:
     ) -> None:
         self._lock = threading.Lock()
         self._sessions: dict[str, set[Session]] = {}
-        self.verified: dict[Any, bool] = {}  # aggregate signatures that query.aggregates has checked on this engine
+        self.signatures: dict[Any, Any] = {}  # what query.aggregates found out about this engine
         self._connection = duckdb.connect(
             ":memory:",
             config={

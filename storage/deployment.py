@@ -18,6 +18,7 @@ from core.limits import (
 )
 from storage.catalog import CatalogStore
 from storage.fs import LocalFileSystem
+from storage.keys import segments_prefix
 from storage.objects import ObjectStore
 from storage.open_objects import open_object_store
 from storage.recovery import open_shard
@@ -75,3 +76,9 @@ def segment_files(config: ShardConfig) -> SegmentFiles:
     """Verified local paths of the deployment's segments."""
     fs = LocalFileSystem()
     return SegmentFiles(open_objects(config), config.cache_directory, SEGMENT_CACHE_BYTES_DEFAULT, fs)
+
+
+def data_directories(config: ShardConfig) -> list[str]:
+    """Where the files lie that segment_files() names: nothing else is read by queries."""
+    segments = open_objects(config).local_path(segments_prefix(config.shard).rstrip("/"))
+    return [segments or config.cache_directory]

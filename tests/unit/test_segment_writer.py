@@ -106,7 +106,7 @@ def test_duckdb_polars_and_pandas_see_the_same_rows(tmp_path: Path) -> None:
     frame = pd.read_parquet(path, columns=["service", "f", "_offset"])
     assert frame["_offset"].tolist() == table.column("_offset").to_pylist()
     assert [None if pd.isna(v) else v for v in frame["service"]] == table.column("service").to_pylist()
-    micros = duckdb.connect().execute("SELECT epoch_us(timestamp), epoch_us(at) FROM read_parquet(?)", [path])
+    micros = duckdb.connect().execute('SELECT epoch_us(timestamp), epoch_us("at") FROM read_parquet(?)', [path])
     times = zip(*(table.column(name).cast(pa.int64()).to_pylist() for name in (TIMESTAMP, "at")), strict=True)
     assert micros.fetchall() == list(times)
 

@@ -1,0 +1,26 @@
+"""Owns `malamute status`."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from malamute.commands.store import Choice, open_store
+from malamute.display import count_text, output, remarks, shards_table
+
+
+def run(choice: Choice, as_json: bool) -> bool:
+    """Print the numbers of every shard; returns whether all of them serve."""
+    out = output()
+    with open_store(choice, remarks(), create=False) as store:
+        status = store.client.status()
+        streams = sorted(store.client.streams())
+    if as_json:
+        json.dump({**status.to_dict(), "streams": streams}, sys.stdout, indent=2, default=str)
+        sys.stdout.write("\n")
+    else:
+        out.print(shards_table(status.shards))
+        out.print()
+        names = ", ".join(streams) or "none yet"
+        out.print(f"{store.where}: {count_text(status.events)} events; streams: {names}", soft_wrap=True)
+    return all(shard["state"] == "serving" and not shard.get("poisoned") for shard in status.shards)

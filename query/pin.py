@@ -1,0 +1,35 @@
+"""Owns the query's one instant: `now()` and its like become the same literal on every leaf."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from sqlglot import exp
+
+from query.dialect import DIALECT, call_name
+
+_MOMENTS: Final = frozenset({"now", "get_current_timestamp", "transaction_timestamp", "current_timestamp"})
+_LOCAL_MOMENTS: Final = frozenset({"current_localtimestamp", "localtimestamp"})
+_DAYS: Final = frozenset({"today", "current_date"})
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def pin_now(tree: exp.Expr, now_us: int) -> None:
+    """Replace every call for the current time in `tree` by `now_us` (UTC microseconds)."""
+    moment = _EPOCH + timedelta(microseconds=now_us)
+    for node in list(tree.find_all(exp.Anonymous, exp.CurrentTimestamp, exp.CurrentDate, exp.Localtimestamp)):
+        type_ = _type(node)
+        if type_:
+            text = moment.date().isoformat() if type_ == "DATE" else moment.replace(tzinfo=None).isoformat(" ")
+            text += "+00" if type_ == "TIMESTAMPTZ" else ""
+            node.replace(exp.cast(exp.Literal.string(text), type_, dialect=DIALECT))
+
+
+def _type(node: exp.Expr) -> str:
+    name = call_name(node)
+    if isinstance(node, exp.CurrentTimestamp) or name in _MOMENTS:
+        return "TIMESTAMPTZ"
+    if isinstance(node, exp.Localtimestamp) or name in _LOCAL_MOMENTS:
+        return "TIMESTAMP"
+    return "DATE" if isinstance(node, exp.CurrentDate) or name in _DAYS else ""

@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import ray
+from query.run import run_leaf
 
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import SystemClock
@@ -18,7 +19,6 @@ from core.errors import Fenced, MalamuteError
 from core.limits import FLUSH_POLL_S, FLUSH_RETRY_S, SHARD_APPENDS_MAX, SHARD_QUERIES_MAX
 from query.executor import Executor
 from query.fragment import Leaf, LeafResult
-from query.run import run_leaf
 from query.shape import StreamShape, describe
 from storage.deployment import ShardConfig, data_directories, open_configured_shard, segment_files
 from storage.pins import Pins
@@ -112,5 +112,3 @@ class ShardActor:
 def _rss_bytes() -> int:
     with open("/proc/self/statm", encoding="ascii") as statm:
         return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-

@@ -49,8 +49,7 @@ def start_local_ray(settings: Settings) -> Callable[[], None]:
         arguments["resources"] = dict(options.resources)
     if options.include_dashboard:
         arguments |= {"dashboard_host": options.dashboard_host, "dashboard_port": options.dashboard_port}
-    # Silences a warning about a future change of Ray's that does not concern processes without GPUs.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    quiet_environment()
     ray.init(
         address="local",
         namespace=NAMESPACE,
@@ -60,6 +59,13 @@ def start_local_ray(settings: Settings) -> Callable[[], None]:
         **arguments,
     )
     return ray.shutdown
+
+
+def quiet_environment() -> None:
+    """Set, unless the user did, what keeps a local Ray from printing notices and from phoning home."""
+    # Silences a notice about a coming change that does not concern processes without GPUs.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 
 def _cpus_needed(settings: Settings) -> int:

@@ -1,8 +1,8 @@
 """Malamute, a distributed event store on Ray: connect(), Client, Result, Receipt, and the errors they raise.
 
-    store = malamute.connect()
-    store.write("logs", [{"service": "web", "message": "hello"}])
-    store.sql("SELECT service, count(*) FROM logs GROUP BY 1").to_pylist()
+store = malamute.connect()
+store.write("logs", [{"service": "web", "message": "hello"}])
+store.sql("SELECT service, count(*) FROM logs GROUP BY 1").to_pylist()
 """
 
 from __future__ import annotations

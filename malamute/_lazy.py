@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-_ERRORS = (
-    "BudgetExceeded Corrupt Fenced InvalidName InvalidQuery InvalidRequest InvalidSettings MalamuteError NotFound "
-    "Overloaded SequenceGap StorageInUse Unavailable UnknownOutcome"
-).split()
+_ERRORS = [
+    "BudgetExceeded",
+    "Corrupt",
+    "Fenced",
+    "InvalidName",
+    "InvalidQuery",
+    "InvalidRequest",
+    "InvalidSettings",
+    "MalamuteError",
+    "NotFound",
+    "Overloaded",
+    "SequenceGap",
+    "StorageInUse",
+    "Unavailable",
+    "UnknownOutcome",
+]
 
 PUBLIC = {
     **dict.fromkeys(_ERRORS, "core.errors"),

@@ -11,7 +11,7 @@ from cluster.transport import Transport
 from core.append import LEVELS
 from core.clock import Clock, SystemClock
 from core.errors import InvalidRequest, Unavailable, UnknownOutcome
-from core.ids import DEFAULT_TENANT, check_name, check_producer_id
+from core.ids import check_name, check_producer_id
 from core.limits import QUERY_SECONDS_DEFAULT
 from core.placement import shard_of
 from ingest.routing import SpreadSender
@@ -132,7 +132,9 @@ class Client:
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
@@ -143,7 +145,9 @@ class Client:
     def _settings(self, stream: str) -> StreamSettings:
         settings = self._streams.get(stream)
         if settings is None:
-            settings = self._streams[stream] = self._ask("ensure_stream", self._tenant, None, check_name("stream", stream))
+            settings = self._streams[stream] = self._ask(
+                "ensure_stream", self._tenant, None, check_name("stream", stream)
+            )
         return settings
 
     def _shredded(self, stream: str, events: Any, receipt: Receipt) -> Iterator[Shredded]:
@@ -186,4 +190,3 @@ def _check_level(level: str) -> str:
     if level not in LEVELS:
         raise InvalidRequest(f"durability {level!r} is not known here: use one of {', '.join(LEVELS)}")
     return level
-

@@ -66,7 +66,9 @@ def _attach(
     name: str | None,
 ) -> Client:
     if storage is not None or shards is not None:
-        raise InvalidSettings(f"storage and shards belong to 'malamute up', not to connect({address!r}): leave them out")
+        raise InvalidSettings(
+            f"storage and shards belong to 'malamute up', not to connect({address!r}): leave them out"
+        )
     if address != "auto" and not address.startswith("ray://"):
         raise InvalidRequest(f"address {address!r} is not allowed: use 'auto', 'ray://host:10001', or none to embed")
     disconnect = attach_ray(address)
@@ -93,5 +95,3 @@ def _embedded(settings: Settings, tenant: str) -> Client:
         disconnect()
 
     return Client(transport, tenant, settings.durability, close)
-
-

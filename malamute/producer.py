@@ -88,7 +88,9 @@ class Producer:
     def __enter__(self) -> Producer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is None or self._failure is None:
             self.close()
 
@@ -137,6 +139,8 @@ class Producer:
         pieces = self._shred(events)
         batches: list[pa.RecordBatch] = [check_batch(piece.batch) for piece in pieces if piece.batch is not None]
         if position is not None and len(batches) != 1:
-            raise InvalidRequest(f"a batch with a position makes {len(batches)} appends: send at most one append's worth")
+            raise InvalidRequest(
+                f"a batch with a position makes {len(batches)} appends: send at most one append's worth"
+            )
         for batch in batches:
             self._sender.send(batch, position)

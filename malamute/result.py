@@ -65,7 +65,9 @@ class Result:
     def scalar(self) -> Any:
         """The only value of a result of one row and one column."""
         if self._table.num_rows != 1 or self._table.num_columns != 1:
-            raise ValueError(f"scalar() needs one row and one column, not {self._table.num_rows}x{self._table.num_columns}")
+            raise ValueError(
+                f"scalar() needs one row and one column, not {self._table.num_rows}x{self._table.num_columns}"
+            )
         return self._table.column(0)[0].as_py()
 
     def __repr__(self) -> str:

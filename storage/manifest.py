@@ -133,9 +133,10 @@ class ManifestStore:
     def publish(self, edit: ManifestEdit) -> Manifest:
         """Apply `edit` to the current manifest and make the result the newest.
 
-        Raises Fenced (a newer epoch owns the shard: open it again), InvariantViolation, Unavailable (not published)
-        or UnknownOutcome. After UnknownOutcome publish again: should the first have happened, an edit to the same WAL
-        floor is not applied twice, and the manifest that holds it is returned.
+        Raises Fenced (a newer epoch owns the shard: open it again; when it took over from this very version, its
+        manifest holds the edit), InvariantViolation, Unavailable (not published) or UnknownOutcome. After
+        UnknownOutcome publish again: should the first have happened, an edit to the same WAL floor is not applied
+        twice, and the manifest that holds it is returned.
         """
         with self._lock:
             current = self._owned()
@@ -176,7 +177,8 @@ class ManifestStore:
         if newer:
             self._lost(manifest)
         self._current, self._unsettled = manifest, None
-        self._doomed.add(manifest_key(self._shard, manifest.version - self._versions_kept))
+        if manifest.version > self._versions_kept:
+            self._doomed.add(manifest_key(self._shard, manifest.version - self._versions_kept))
         self._collect()
         return manifest
 

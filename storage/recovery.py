@@ -129,13 +129,13 @@ def _replayed(before: ProducerState | None, record: WalRecord, now_us: int) -> P
     if not isinstance(record, BatchRecord) or record.producer_epoch < state.epoch:
         # A batch of an older epoch: its position was answered to whoever opened the newer one.
         return state
-    return accepted(
-        state, record.sequence, record.first_offset, record.rows, record.position, record.ingested_at_us
-    )
+    return accepted(state, record.sequence, record.first_offset, record.rows, record.position, record.ingested_at_us)
 
 
 def _decode(record: BatchRecord) -> pa.RecordBatch:
     try:
         return decode_batch(record.body)
     except Corrupt as error:
-        raise Corrupt(f"wal batch at offset {record.first_offset} passes its checksum but does not decode: {error}") from error
+        raise Corrupt(
+            f"wal batch at offset {record.first_offset} passes its checksum but does not decode: {error}"
+        ) from error

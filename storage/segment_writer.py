@@ -136,8 +136,7 @@ def encode_segment(
     table = merge_batches(batches, settings.max_paths, kept_paths=settings.sort_key)
     order = sort_order(table, settings.sort_key)
     if order is not None:
-        # 32-bit row numbers halve the memory that take reads; measured 1.5x faster.
-        table = table.take(pa.array(order.astype(np.uint32)))
+        table = table.take(pa.array(order))
     metadata = {
         FORMAT_KEY: str(FORMAT_VERSION).encode(),
         TENANT_KEY: tenant.encode(),

@@ -3,8 +3,8 @@
 Every sort column becomes unsigned integers of the same order (ranks for text), and the order is built by a stable
 radix sort from the last column to the first, 16 bits at a time: numpy sorts uint16 with a radix sort, and a column
 whose values already stand in order, as arrival order mostly does for timestamps, costs one comparison.
-Measured on 1 M rows by (service, timestamp): 8 ms when timestamps are in order, 55 ms when they are not;
-Arrow's sort_indices takes 85 ms.
+Measured on 1 M rows by (service, timestamp), CPU time of one core: 27 ms when timestamps are in order, 85 ms when
+they are not; Arrow's sort_indices over text and timestamps takes 290 to 360 ms in the same run.
 """
 
 from __future__ import annotations

@@ -18,7 +18,9 @@ def run(choice: Choice) -> None:
     out, err = output(), remarks()
     if not record.alive:
         user_records().remove(record)
-        out.print(f"{record.name} had ended already: its ray at {record.address} is gone; its data are complete on disk")
+        out.print(
+            f"{record.name} had ended already: its ray at {record.address} is gone; its data are complete on disk"
+        )
         return
     with err.status(f"[{FAINT}]flushing and stopping {record.name} …", spinner="dots") as spinner:
         problems = _stop(record)
@@ -28,8 +30,8 @@ def run(choice: Choice) -> None:
         user_records().remove(record)
     if problems:
         raise Unavailable(
-            f"{record.name} is stopped, but not everything was flushed ({'; '.join(problems)}): nothing acknowledged is "
-            f"lost, the next start replays it from the wal"
+            f"{record.name} is stopped, but not everything was flushed ({'; '.join(problems)}): nothing acknowledged "
+            f"is lost, the next start replays it from the wal"
         )
     ended = ", and so is the ray that 'up' started" if record.ray else ""
     out.print(f"{record.name} is flushed and stopped{ended}; data in {record.storage}", soft_wrap=True)

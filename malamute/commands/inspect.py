@@ -29,7 +29,7 @@ def _plain(value: Any) -> Any:
 
 
 KINDS: dict[str, Callable[[str], Any]] = {
-    "wal": lambda path: inspect_wal(LocalFileSystem(), path),
+    "wal": lambda path: list(inspect_wal(LocalFileSystem(), path)),
     "segment": inspect_segment,
     "manifest": lambda path: inspect_manifest(Path(path).read_bytes()),
     "catalog": lambda path: inspect_catalog(Path(path).read_bytes()),

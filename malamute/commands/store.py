@@ -47,7 +47,8 @@ class Store:
     client: Client
     deployment: str
     where: str
-    settings: list[tuple[str, str, str]]
+    durability: str  # the default level of writes
+    settings: list[tuple[str, str, str]]  # empty when it was launched elsewhere
 
 
 @contextmanager
@@ -69,7 +70,7 @@ def _open(choice: Choice, create: bool) -> tuple[Store, Callable[[], None]]:
     if choice.address is not None:
         name = choice.name or DEPLOYMENT_DEFAULT
         client = connect(choice.address, name=name)
-        return Store(client, name, f"{name} at {choice.address}", []), client.close
+        return _store(client, name, f"{name} at {choice.address}"), client.close
     record = choice.recorded()
     if record is not None and record.alive:
         return _attached(record)
@@ -90,7 +91,7 @@ def _attached(record: Recorded) -> tuple[Store, Callable[[], None]]:
         client.close()
         disconnect()
 
-    return Store(client, record.name, f"{record.name} on {record.storage}", []), close
+    return _store(client, record.name, f"{record.name} on {record.storage}"), close
 
 
 def _embedded(choice: Choice, create: bool) -> tuple[Store, Callable[[], None]]:
@@ -106,4 +107,9 @@ def _embedded(choice: Choice, create: bool) -> tuple[Store, Callable[[], None]]:
         )
     name = embedded_name(settings.storage)
     client = connect(storage=settings.storage, name=name)
-    return Store(client, name, f"embedded on {settings.storage}", describe(settings)), client.close
+    where = f"embedded on {settings.storage}"
+    return Store(client, name, where, settings.durability, describe(settings)), client.close
+
+
+def _store(client: Client, name: str, where: str) -> Store:
+    return Store(client, name, where, client.status().to_dict()["coordinator"]["durability"], [])

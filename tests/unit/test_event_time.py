@@ -4,7 +4,7 @@ import datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.event_time import TIME_US_MAX, TIME_US_MIN, instant_us, parse_time, rfc3339
@@ -105,6 +105,7 @@ def test_unreadable(value: object) -> None:
     assert parse_time(value) is None
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.datetimes(timezones=st.timezones() | st.none()))
 def test_every_datetime_reads_back(moment: datetime.datetime) -> None:
     time_us = instant_us(moment)
@@ -114,6 +115,7 @@ def test_every_datetime_reads_back(moment: datetime.datetime) -> None:
             assert parse_time(moment.isoformat()) == time_us
 
 
+@settings(deadline=None, derandomize=True)
 @given(st.integers(0, 10**11 - 1), st.integers(0, 10**12 - 1))
 def test_numeric_text_is_cut_exactly(seconds: int, picoseconds: int) -> None:
     text = f"{seconds}.{picoseconds:012d}"

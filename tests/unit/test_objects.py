@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,9 +48,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
 
 
 @pytest.fixture(params=["local", "simulated", "memory", "seaweedfs", "moto"])
-def store(
-    request: pytest.FixtureRequest, tmp_path: Path, servers: Callable[[str], s3.S3Server]
-) -> ObjectStore:
+def store(request: pytest.FixtureRequest, tmp_path: Path, servers: Callable[[str], s3.S3Server]) -> ObjectStore:
     fs = LocalFileSystem()
     if request.param == "local":
         return open_object_store(str(tmp_path), fs)
@@ -124,7 +123,7 @@ def test_illegal_keys_are_refused(key: str, tmp_path: Path) -> None:
 
 
 def test_16_threads_creating_the_same_keys_have_one_winner_each(store: ObjectStore) -> None:
-    keys = [f"race/{number}" for number in range(5)]
+    keys = [f"race/{number}" for number in range(3)]
     wins: dict[str, list[bytes]] = {key: [] for key in keys}
     barrier = threading.Barrier(16)
     unexpected: list[BaseException] = []
@@ -152,8 +151,6 @@ def test_16_threads_creating_the_same_keys_have_one_winner_each(store: ObjectSto
 
 
 def test_a_local_object_survives_every_power_cut_after_its_creation() -> None:
-    import random
-
     fs = SimFileSystem()
     LocalObjectStore("/root", fs).put_new("a/b", b"x" * 2_000)
     states = 0
@@ -164,8 +161,6 @@ def test_a_local_object_survives_every_power_cut_after_its_creation() -> None:
 
 
 def test_a_crash_while_creating_leaves_all_or_nothing() -> None:
-    import random
-
     snapshots: list[SimFileSystem] = []
 
     def observe(operation: str, path: str) -> None:
@@ -228,15 +223,15 @@ class FlakyObstore:
         result = obstore.put(store, key, data, **options)
         if failure == "after":
             raise exceptions.GenericError("connection reset")
-        if failure == "other":
-            raise AssertionError("unreachable")
         return result
 
     def __getattr__(self, name: str) -> Any:
         return getattr(obstore, name)
 
 
-def flaky(monkeypatch: pytest.MonkeyPatch, failures: list[str], **budget: Any) -> tuple[RemoteObjectStore, Any, list[float]]:
+def flaky(
+    monkeypatch: pytest.MonkeyPatch, failures: list[str], **budget: Any
+) -> tuple[RemoteObjectStore, Any, list[float]]:
     client, slept = FlakyObstore(failures), []
     monkeypatch.setattr(remote_objects, "obstore", client)
     store = RemoteObjectStore(
@@ -245,7 +240,9 @@ def flaky(monkeypatch: pytest.MonkeyPatch, failures: list[str], **budget: Any) -
     return store, client, slept
 
 
-@pytest.mark.parametrize("failures", [["before"], ["after"], ["before", "before"], ["after", "before"], ["before", "after"]])
+@pytest.mark.parametrize(
+    "failures", [["before"], ["after"], ["before", "before"], ["after", "before"], ["before", "after"]]
+)
 def test_an_ambiguous_create_of_ours_succeeds(monkeypatch: pytest.MonkeyPatch, failures: list[str]) -> None:
     store, client, slept = flaky(monkeypatch, list(failures))
     store.put_new("k", b"ours")

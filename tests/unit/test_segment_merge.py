@@ -146,7 +146,10 @@ def test_dictionary_and_plain_text_mix_by_majority() -> None:
     encoded = pa.array(["a", "b", "a"]).dictionary_encode()
     few, many = ["x"], ["x", "y", "z", "a"]
     for plain, dictionary_wins in ((few, True), (many, False)):
-        batches = [memtable_batch({("s", "str"): encoded}, [0] * 3), memtable_batch({("s", "str"): plain}, [0] * len(plain), 3)]
+        batches = [
+            memtable_batch({("s", "str"): encoded}, [0] * 3),
+            memtable_batch({("s", "str"): plain}, [0] * len(plain), 3),
+        ]
         column = merge_batches(batches, 10).column("s")
         assert column.to_pylist() == ["a", "b", "a", *plain]
         assert pa.types.is_dictionary(column.type) is dictionary_wins

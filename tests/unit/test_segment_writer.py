@@ -79,7 +79,9 @@ def test_the_manifest_knows_what_the_file_holds(tmp_path: Path) -> None:
 def test_rows_are_in_the_order_of_the_sort_key(tmp_path: Path) -> None:
     [(_, path)] = write(tmp_path, [log_batch(5_000, 1), log_batch(5_000, 2, 5_000)])
     table = pq.read_table(path)
-    keys = list(zip(table.column("service").to_pylist(), table.column(TIMESTAMP).cast(pa.int64()).to_pylist(), strict=True))
+    keys = list(
+        zip(table.column("service").to_pylist(), table.column(TIMESTAMP).cast(pa.int64()).to_pylist(), strict=True)
+    )
     assert keys == sorted(keys)
     columns = pq.read_metadata(path).row_group(0).sorting_columns
     assert [table.column_names[column.column_index] for column in columns] == ["service", "timestamp"]
@@ -119,9 +121,7 @@ def test_nan_is_not_pruned_away(tmp_path: Path) -> None:
 
 def test_max_paths_overflow_goes_to_rest(tmp_path: Path) -> None:
     columns = {(f"p{i}", "int"): [i if row < 10 - i else None for row in range(10)] for i in range(10)}
-    [(segment, path)] = write(
-        tmp_path, [memtable_batch(columns, [START_US] * 10)], StreamSettings("logs", max_paths=4)
-    )
+    [(segment, path)] = write(tmp_path, [memtable_batch(columns, [START_US] * 10)], StreamSettings("logs", max_paths=4))
     assert segment.has_rest
     assert [column.key.path for column in segment.columns] == ["p0", "p1", "p2", "p3"]
     assert pq.read_table(path).column(REST).to_pylist()[0] == '{"p4":4,"p5":5,"p6":6,"p7":7,"p8":8,"p9":9}'
@@ -168,7 +168,9 @@ def test_splitting_keeps_every_row_in_order_within_a_bound_of_windows(seed: int)
     assert sorted(offsets) == list(range(200))
 
 
-@pytest.mark.parametrize("text", ["x" * 65, "x" * 63 + "\ud7ff" + "y", "\U0010ffff" * 65, "a" + "\U0010ffff" * 80, "é" * 300])
+@pytest.mark.parametrize(
+    "text", ["x" * 65, "x" * 63 + "\ud7ff" + "y", "\U0010ffff" * 65, "a" + "\U0010ffff" * 80, "é" * 300]
+)
 def test_cut_text_bounds_still_bound(text: str) -> None:
     bound = text_upper_bound(text)
     assert bound is None or (bound > text and len(bound) <= 64)

@@ -18,7 +18,7 @@ from tests.support.json_events import flat, typed
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 FILES = sorted(DATA.glob("*.ndjson.zst"))
-EVENTS_MAX = int(os.environ.get("MALAMUTE_TEST_EVENTS_MAX", "3000"))
+EVENTS_MAX = int(os.environ.get("MALAMUTE_TEST_EVENTS_MAX", "1000"))
 NOW = 1_700_000_000_000_000
 
 pytestmark = pytest.mark.skipif(not FILES, reason="the real data sets are not there")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ EXTREMES = [-(2**63), -(2**63) + 1, -DAY_US, -1, 0, 1, DAY_US - 1, DAY_US, 1_767
 def test_every_time_is_in_its_window(width: int | None, time_us: int) -> None:
     window = window_of(time_us, width)
     assert window.start_us <= time_us < window.end_us
-    assert -(2**63) <= window.start_us and window.end_us <= 2**63
+    assert window.start_us >= -(2**63) and window.end_us <= 2**63
     assert "/" not in window.label and window.label.isprintable()
 
 
@@ -24,7 +26,7 @@ def test_wider_windows_contain_narrower_ones() -> None:
     widths = ladder("auto")
     for time_us in EXTREMES:
         windows = [window_of(time_us, width) for width in widths]
-        for inner, outer in zip(windows, windows[1:], strict=False):
+        for inner, outer in itertools.pairwise(windows):
             assert outer.start_us <= inner.start_us and inner.end_us <= outer.end_us
 
 

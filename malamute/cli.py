@@ -1,0 +1,191 @@
+"""Owns the command line: names, arguments and exit codes. The work is in malamute/commands, imported when it is needed.
+
+Exit codes: 0 done; 1 done in part (events rejected, a shard not serving, a verification that failed); 2 not done.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from core.errors import MalamuteError
+
+app = typer.Typer(
+    name="malamute",
+    help="Malamute, a distributed event store on Ray: every event exactly once, SQL over all of it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+PARTIAL = 1
+FAILED = 2
+
+Config = Annotated[str | None, typer.Option("-c", "--config", metavar="FILE", help="a ray_config.yaml")]
+Storage = Annotated[
+    str | None, typer.Option("--storage", metavar="DIR", help="where the data are  [default: ./malamute-data]")
+]
+Name = Annotated[str | None, typer.Option("--name", help="the deployment's name on its Ray")]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", metavar="ADDR", help="a Ray that a deployment runs on: auto, or ray://host:10001"),
+]
+Stream = Annotated[str, typer.Argument(metavar="STREAM", help="the stream the events go to", show_default=False)]
+
+
+@app.callback()
+def _common(debug: Annotated[bool, typer.Option("--debug", help="show tracebacks")] = False) -> None:
+    if debug:
+        os.environ["MALAMUTE_DEBUG"] = "1"
+
+
+@app.command()
+def up(
+    config: Config = None,
+    storage: Storage = None,
+    name: Name = None,
+    shards: Annotated[int | None, typer.Option("--shards", help="shards of a new storage")] = None,
+    durability: Annotated[str | None, typer.Option("--durability", help="memory or local")] = None,
+) -> None:
+    """Launch a deployment that stays: on a running Ray, or on one of its own on this machine."""
+    from malamute.commands import up as command
+    from malamute.commands.store import Choice
+
+    command.run(Choice(storage=storage, name=name, config=config), shards, durability)
+
+
+@app.command()
+def down(config: Config = None, storage: Storage = None, name: Name = None, address: Address = None) -> None:
+    """Flush and stop a deployment, and end the Ray that `up` started for it."""
+    from malamute.commands import down as command
+    from malamute.commands.store import Choice
+
+    command.run(Choice(address, storage, name, config))
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Show the shards of a deployment and what they hold."""
+    from malamute.commands import status as command
+    from malamute.commands.store import Choice
+
+    if not command.run(Choice(address, storage, name), as_json):
+        raise typer.Exit(PARTIAL)
+
+
+@app.command()
+def ingest(
+    stream: Stream,
+    files: Annotated[
+        list[str],
+        typer.Argument(metavar="FILE…", help="NDJSON (also gz, zst, lz4), Parquet or Arrow; - reads standard input"),
+    ],
+    text: Annotated[bool, typer.Option("--text", help='every line is an event {"message": line}')] = False,
+    producer: Annotated[
+        str | None, typer.Option("--producer", help="go on where this producer stopped: nothing is stored twice")
+    ] = None,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Store the events of files; exit code 1 when some were rejected."""
+    from malamute.commands import ingest as command
+    from malamute.commands.store import Choice
+
+    if not command.run(Choice(address, storage, name), stream, files, text, producer):
+        raise typer.Exit(PARTIAL)
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(metavar="SELECT", help="one SELECT in DuckDB's dialect", show_default=False)],
+    format_: Annotated[str, typer.Option("--format", help="table, json, ndjson, csv or arrow")] = "table",
+    timeout_s: Annotated[float, typer.Option("--timeout", help="seconds")] = 300.0,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Query all events, from the one acknowledged just now to the oldest."""
+    from malamute.commands import sql as command
+    from malamute.commands.store import Choice
+
+    command.run(Choice(address, storage, name), query, format_, timeout_s)
+
+
+@app.command()
+def load(
+    rate: Annotated[
+        int, typer.Option("--rate", help="events a second of all producers together; 0 = as fast as possible")
+    ] = 1_000_000,
+    seconds: Annotated[float, typer.Option("--seconds", help="how long to send")] = 60.0,
+    producers: Annotated[int, typer.Option("--producers", help="producer processes")] = 2,
+    shape: Annotated[str, typer.Option("--shape", help="what events look like")] = "logs",
+    batch_rows: Annotated[
+        int | None,
+        typer.Option("--batch-rows", help="events of one append  [default: 5 appends/s a producer, at most 65,536]"),
+    ] = None,
+    durability: Annotated[str | None, typer.Option("--durability", help="memory or local")] = None,
+    stream: Annotated[str, typer.Option("--stream", help="the stream to load")] = "load",
+    report: Annotated[str | None, typer.Option("--report", metavar="FILE", help="write a JSON report here")] = None,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Send generated events at a rate, then prove by query that each is there once; exit code 1 when not."""
+    from malamute.commands import load as command
+    from malamute.commands.store import Choice
+
+    asked = command.Asked(rate, seconds, producers, shape, batch_rows, durability, stream)
+    if not command.run(Choice(address, storage, name), asked, report):
+        raise typer.Exit(PARTIAL)
+
+
+@app.command()
+def inspect(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="wal, segment, manifest or catalog", show_default=False)],
+    path: Annotated[str, typer.Argument(metavar="PATH", show_default=False)],
+) -> None:
+    """Show what a stored file holds, as JSON; no deployment has to run."""
+    from malamute.commands import inspect as command
+
+    command.run(kind, path)
+
+
+@app.command()
+def launcher(config: Annotated[str, typer.Option("-c", "--config", metavar="FILE", show_default=False)]) -> None:
+    """Print the cluster file for `ray up` that a ray_config.yaml holds."""
+    from malamute.commands import launcher as command
+
+    command.run(config)
+
+
+@app.command()
+def demo(
+    files: Annotated[list[str] | None, typer.Argument(metavar="[FILE…]", help="NDJSON files to show")] = None,
+    keep: Annotated[str | None, typer.Option("--keep", metavar="DIR", help="keep the data here")] = None,
+) -> None:
+    """A tour in two minutes: ingest, query, kill a shard, count."""
+    from malamute.commands import demo as command
+
+    if not command.run(files or [], keep):
+        raise typer.Exit(PARTIAL)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    try:
+        app()
+    except MalamuteError as error:
+        if os.environ.get("MALAMUTE_DEBUG"):
+            raise
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(FAILED)

@@ -1,0 +1,63 @@
+"""Everything works over ray:// as well, from a process that did not start the cluster."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ray.util.client.server.server import serve
+
+from cluster.launch import launch, stop
+from cluster.settings import load_settings
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PORT = 23_517
+
+REMOTE = f"""
+store = malamute.connect("ray://127.0.0.1:{PORT}", name="remote")
+receipt = store.write("logs", [{{"service": "web", "n": n}} for n in range(100)])
+assert receipt.accepted == 100, receipt
+with store.producer("outside", stream="logs") as producer:
+    producer.send({{"service": "db", "n": 100}})
+    producer.send_batch([{{"service": "db", "n": 101}}], position=b"p")
+    producer.flush()
+    assert producer.position() == b"p"
+rows = store.sql("SELECT service, count(*) AS c FROM logs GROUP BY 1 ORDER BY 1").to_pylist()
+assert rows == [{{"service": "db", "c": 2}}, {{"service": "web", "c": 100}}], rows
+assert store.flush() == 102
+assert store.status().events == 102
+try:
+    store.sql("SELECT * FROM nothing")
+except malamute.NotFound as error:
+    assert "nothing" in str(error)
+else:
+    raise AssertionError("no error")
+store.close()
+print("done")
+"""
+
+
+@pytest.fixture
+def client_server(ray_session):
+    server = serve("127.0.0.1", PORT)
+    yield
+    server.grpc_server.stop(0)
+
+
+def test_the_whole_surface_over_ray_client(client_server, storage):
+    launch(load_settings(None, {"storage": storage, "name": "remote"}, {}))
+    try:
+        outcome = subprocess.run(
+            [sys.executable, "-c", REMOTE], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert outcome.returncode == 0 and "done" in outcome.stdout, outcome.stderr[-3000:]
+    finally:
+        assert stop("remote", 2) == []
+
+
+def test_nothing_at_the_address_is_a_typed_error():
+    code = "import malamute; malamute.connect('ray://127.0.0.1:1')"
+    outcome = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert "NotFound" in outcome.stderr or "Unavailable" in outcome.stderr, outcome.stderr[-2000:]

@@ -30,7 +30,8 @@ class CoordinatorActor:
 
     def __init__(self, name: str, namespace: str, shards: int, config: ShardConfig) -> None:
         self._config = config
-        self._catalog = CatalogStore(open_objects(config), SystemClock(), shards)
+        self._clock = SystemClock()
+        self._catalog = CatalogStore(open_objects(config), self._clock, shards)
         self._executor = Executor(threads=config.query_threads, memory_bytes=config.query_bytes_max)
         self._shards = _Shards(name, namespace, shards)
 
@@ -58,7 +59,9 @@ class CoordinatorActor:
     @ray.method(concurrency_group="query")
     def sql(self, tenant: str, text: str, parameters: Any, options: QueryOptions) -> QueryAnswer:
         """Run one SELECT over one snapshot of every shard."""
-        return run_query(text, parameters, tenant, options, self._catalog.streams, self._shards, self._executor)
+        return run_query(
+            text, parameters, tenant, options, self._catalog.streams, self._shards, self._executor, self._clock
+        )
 
     @ray.method(concurrency_group="control")
     def status(self) -> dict[str, Any]:

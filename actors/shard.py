@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from query.run import run_leaf
 
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import SystemClock
@@ -19,6 +18,7 @@ from core.errors import Fenced, MalamuteError
 from core.limits import FLUSH_POLL_S, FLUSH_RETRY_S, SHARD_APPENDS_MAX, SHARD_QUERIES_MAX
 from query.executor import Executor
 from query.fragment import Leaf, LeafResult
+from query.run import run_leaf
 from query.shape import StreamShape, describe
 from storage.deployment import ShardConfig, data_directories, open_configured_shard, segment_files
 from storage.pins import Pins
@@ -40,6 +40,7 @@ class ShardActor:
             memory_bytes=config.query_bytes_max,
             data_directories=data_directories(config),
         )
+        self._query_seconds_max = config.query_seconds_max
         self._pins = Pins(self._clock, config.query_seconds_max)
         self._stopping = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="flush", daemon=True)
@@ -66,7 +67,9 @@ class ShardActor:
     def run_leaf(self, query_id: str, leaf: Leaf) -> LeafResult:
         """Run a leaf over the pinned snapshots and let go of them."""
         snapshots = self._pins.take(query_id)
-        return run_leaf(leaf, snapshots, self._files.path, self._executor)
+        return run_leaf(
+            leaf, snapshots, self._files.path, self._executor, seconds=self._query_seconds_max, query_id=query_id
+        )
 
     @ray.method(concurrency_group="control")
     def release(self, query_id: str) -> None:

@@ -92,7 +92,7 @@ class PacedProducer:
     def run(self, sender: BatchSender, pace: Pace, start_in_s: float) -> int:
         """Send from `start_in_s` seconds from now on until the time is over; returns the batches acknowledged.
 
-        No batch begins after pace.seconds, but those that were sent are waited for.
+        No batch is given to the sender after pace.seconds, but those that were are waited for.
         """
         self._start_s = self.steady_s() + start_in_s
         number = 0
@@ -104,10 +104,12 @@ class PacedProducer:
                 self.sleep(max(0.0, due_s - self._elapsed_s()))
             if self._elapsed_s() >= pace.seconds:
                 break
-            due_s = due_s if pace.rate_per_s else self._elapsed_s()
-            self._on_their_way.append(_OnItsWay(batch.nbytes, due_s, 0.0))
+            flight = _OnItsWay(batch.nbytes, due_s, 0.0)
+            self._on_their_way.append(flight)
             sender.send(batch)
-            self._on_their_way[-1].sent_s = self.watch.submitted_s - self._start_s
+            flight.sent_s = self.watch.submitted_s - self._start_s
+            if not pace.rate_per_s:
+                flight.due_s = flight.sent_s  # without a schedule a batch is due when it can be sent
             number += 1
         sender.drain()
         return number

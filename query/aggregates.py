@@ -126,7 +126,11 @@ class Signature:
 
 
 def find_signature(
-    name: str, types: tuple[str, ...], constants: tuple[str, ...], session: Session, known: dict[Signature, Signature | None]
+    name: str,
+    types: tuple[str, ...],
+    constants: tuple[str, ...],
+    session: Session,
+    known: dict[Signature, Signature | None],
 ) -> Signature | None:
     """The signature to ship states of `name` over arguments of `types` with, None when there is none.
 
@@ -146,7 +150,7 @@ def _finished_types(signature: Signature, session: Session) -> tuple[str, ...] |
     nulls = ["NULL"] * len(signature.types)
     inner = f'SELECT {signature.export(nulls, "")} AS "s"'
     try:
-        return session.bind(f'SELECT {signature.finish("s")} FROM ({inner})').types
+        return session.bind(f"SELECT {signature.finish('s')} FROM ({inner})").types
     except InvalidQuery:
         return None  # no states for these types: the next candidate, or rows are gathered
 

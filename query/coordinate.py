@@ -6,19 +6,19 @@ Both rounds read one snapshot: describe() pins it under the query's id and run_l
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from core.clock import Clock
 from core.errors import BudgetExceeded, NotFound
 from core.ids import nearest
 from core.limits import QUERY_SECONDS_DEFAULT
 from query.executor import Executor
 from query.fragment import DistributedPlan, Leaf, LeafResult, LeafStats
-from query.parse import Statement, parse
+from query.parse import SHOW, Statement, parse
 from query.plan import plan
 from query.run import run_merge
 from query.shape import StreamShape, merge_shapes
@@ -61,17 +61,17 @@ def run_query(
     known_streams: Callable[[str], Sequence[StreamSettings]],
     leaves: Leaves,
     executor: Executor,
-    steady_s: Callable[[], float] = time.monotonic,
+    clock: Clock,
 ) -> QueryAnswer:
     """Answer one SELECT over one snapshot of every shard.
 
     Raises InvalidQuery, NotFound (a stream), BudgetExceeded, Unavailable or UnknownOutcome (a shard went away: run it
     again).
     """
-    started_s = steady_s()
+    started_s = clock.steady_s()
 
     def left_s() -> float:
-        left = options.timeout_s - (steady_s() - started_s)
+        left = options.timeout_s - (clock.steady_s() - started_s)
         if left <= 0:
             raise BudgetExceeded(f"the query took longer than its {options.timeout_s:g} s", budget="seconds")
         return left
@@ -79,7 +79,7 @@ def run_query(
     statement = parse(text, parameters)
     settings = {stream.name: stream for stream in known_streams(tenant)}
     check_streams(statement, settings)
-    streams = sorted(statement.streams)
+    streams = sorted(settings if statement.kind == SHOW else statement.streams)
     query_id = secrets.token_hex(8)
     pinned = False
     try:
@@ -88,13 +88,14 @@ def run_query(
             answers = leaves.describe(query_id, tenant, streams, left_s())
             pinned = True
             shapes = {stream: merge_shapes(answer[stream] for answer in answers) for stream in streams}
-        plan_ = plan(statement, shapes, _time_paths(settings, streams), executor)
+        time_attributes = {stream: settings[stream].timestamp for stream in streams}
+        plan_ = plan(statement, shapes, executor, now_us=clock.now_us(), time_attributes=time_attributes)
         partials: list[LeafResult] = []
         if plan_.leaf.scans:
             partials = leaves.run_leaf(query_id, plan_.leaf, left_s())
             pinned = False
-        table = run_merge(plan_, partials, executor, seconds=left_s())
-        return QueryAnswer(table, plan_.warnings, _stats(plan_, partials, steady_s() - started_s))
+        table = run_merge(plan_, partials, executor, seconds=left_s(), query_id=query_id)
+        return QueryAnswer(table, plan_.warnings, _stats(plan_, partials, clock.steady_s() - started_s))
     finally:
         if pinned:
             leaves.release(query_id)
@@ -107,10 +108,6 @@ def check_streams(statement: Statement, known: Mapping[str, object]) -> None:
             similar = nearest(stream, known)
             names = f"there are: {', '.join(sorted(known)[:10])}" if known else "there are no streams yet: write one"
             raise NotFound(f"stream {stream!r} is not there: {f'did you mean {similar!r}?' if similar else names}")
-
-
-def _time_paths(settings: Mapping[str, StreamSettings], streams: Sequence[str]) -> dict[str, str | None]:
-    return {stream: settings[stream].timestamp for stream in streams}
 
 
 def _stats(plan_: DistributedPlan, partials: Sequence[LeafResult], seconds: float) -> dict[str, Any]:

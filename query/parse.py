@@ -79,7 +79,9 @@ def _one_tree(sql: str) -> exp.Expr:
         width = len(details.get("highlight") or " ") - 1
         column = max(1, int(details.get("col") or 1) - width)
         raise InvalidQuery(
-            f"cannot parse the query{near}: {text[:1].lower()}{text[1:]}", line=int(details.get("line") or 0), column=column
+            f"cannot parse the query{near}: {text[:1].lower()}{text[1:]}",
+            line=int(details.get("line") or 0),
+            column=column,
         ) from error
     except (TokenError, SqlglotError, RecursionError) as error:
         raise InvalidQuery(f"cannot read the query: {str(error).splitlines()[0].lower()}") from error

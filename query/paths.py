@@ -33,9 +33,7 @@ class Resolved:
     warnings: tuple[str, ...]
 
 
-def resolve(
-    tree: exp.Expr, shapes: Mapping[str, StreamShape], time_attributes: Mapping[str, str | None]
-) -> Resolved:
+def resolve(tree: exp.Expr, shapes: Mapping[str, StreamShape], time_attributes: Mapping[str, str | None]) -> Resolved:
     """Resolve a copy of `tree`. `time_attributes` names for each stream the attribute that `timestamp` comes from.
 
     Raises InvalidQuery for ambiguous names.
@@ -143,7 +141,9 @@ class _Resolver:
             scope.add(OtherSource(table.alias_or_name, _column_aliases(table) or ctes[name]))
             return
         if _column_aliases(table):
-            raise refusal(table, f"column aliases on stream {table.name!r} are not supported: rename in the select list")
+            raise refusal(
+                table, f"column aliases on stream {table.name!r} are not supported: rename in the select list"
+            )
         stream = stream_name(table)
         source = StreamSource(
             id=len(self.sources),
@@ -156,7 +156,6 @@ class _Resolver:
         scope.add(source)
         table.set("alias", exp.TableAlias(this=identifier(source.alias)))
         table.set("this", identifier(source_token(source.id)))
-
 
     def _visit(self, node: exp.Expr, scope: Scope, ctes: _Ctes, outer: tuple[Scope, ...]) -> None:
         if isinstance(node, (exp.Select, exp.SetOperation, exp.Subquery)):
@@ -180,9 +179,7 @@ class _Resolver:
             if child.arg_key != "joins":
                 self._visit(child, scope, ctes, outer)
 
-    def _reference(
-        self, node: exp.Expr, parts: list[exp.Identifier], scope: Scope, outer: tuple[Scope, ...]
-    ) -> None:
+    def _reference(self, node: exp.Expr, parts: list[exp.Identifier], scope: Scope, outer: tuple[Scope, ...]) -> None:
         if len(parts) == 1 and _in_order_by(node) and parts[0].name.casefold() in scope.aliases:
             return
         for candidate in (scope, *outer):

@@ -143,7 +143,9 @@ def _comparisons(conditions: Iterable[exp.Expr]) -> Iterator[_Comparison]:
 
 
 def _is_constant(node: exp.Expr) -> bool:
-    return not any(isinstance(part, (exp.Column, exp.Query, exp.Star)) for part in node.walk()) and not is_volatile(node)
+    return not any(isinstance(part, (exp.Column, exp.Query, exp.Star)) for part in node.walk()) and not is_volatile(
+        node
+    )
 
 
 def _constant(node: exp.Expr) -> Any:

@@ -1,12 +1,13 @@
-"""Owns how batches of differing schemas become one table with one column per (path, kind). Never sorts or writes.
+"""Owns how batches of differing schemas become one table with one column per (path, kind). Never writes.
 
-Rows stay in the order of the batches. Columns without a value vanish; paths beyond `max_paths` go to `_rest`.
+Columns without a value vanish; paths beyond `max_paths` go to `_rest`.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -18,6 +19,7 @@ from core.columns import ColumnKey, allocate_names, arrow_type, field_of, key_of
 from core.errors import check
 from core.limits import MIB
 from storage.rest import add_members, rest_array
+from storage.sorting import sort_columns, sort_order
 
 # A dictionary column is written out as plain text only when that stays small: hostile values may be megabytes each.
 _DECODED_BYTES_MAX: Final = 256 * MIB
@@ -25,33 +27,57 @@ _DECODED_BYTES_MAX: Final = 256 * MIB
 Layout = dict[ColumnKey, int]  # column → its index in the batch
 
 
-def merge_batches(batches: Sequence[pa.RecordBatch], max_paths: int, kept_paths: Iterable[str] = ()) -> pa.Table:
+def merge_batches(
+    batches: Sequence[pa.RecordBatch], max_paths: int, kept_paths: Iterable[str] = (), order_by: Sequence[str] = ()
+) -> pa.Table:
     """One table of all rows of `batches` (memtable form), each column in one chunk.
 
     At most `max_paths` attribute columns remain, the most frequent paths with all their kinds; `kept_paths` always
-    remain. `_rest` is present only where a row has it. Column order: system columns, then by (path, kind).
+    remain. `_rest` is present only where a row has it. Column order: system columns, then by (path, kind). Rows stand
+    in the order of the batches, or are sorted by the paths `order_by` (see sorting.py).
     """
+    sources = _sources(batches, max_paths, frozenset(kept_paths))
+    fields = [field for field, _ in sources]
+    # Only what sorts is merged first; every other column is then merged, ordered and let go of one by one, so that the
+    # unsorted copy of the whole table never exists.
+    early = set(sort_columns(pa.schema(fields), order_by))
+    merged = {field.name: make() for field, make in sources if field.name in early}
+    order = None
+    if merged:
+        firsts = [field.with_type(merged[field.name].type) for field in fields if field.name in merged]
+        table = pa.Table.from_arrays([merged[field.name] for field in firsts], schema=pa.schema(firsts))
+        order = sort_order(table, order_by)
+    rows = None if order is None else pa.array(order)
+    columns = []
+    for field, make in sources:
+        column = merged.pop(field.name) if field.name in merged else make()
+        columns.append(column if rows is None else column.take(rows))
+    typed = [field.with_type(column.type) for field, column in zip(fields, columns, strict=True)]
+    return pa.Table.from_arrays(columns, schema=pa.schema(typed))
+
+
+def _sources(
+    batches: Sequence[pa.RecordBatch], max_paths: int, kept_paths: frozenset[str]
+) -> list[tuple[pa.Field, Callable[[], pa.Array]]]:
+    """The columns of the merged table: what each means, and how to make it (text may turn out a dictionary)."""
     layouts = [_layout(batch.schema) for batch in batches]
     counts: dict[ColumnKey, int] = defaultdict(int)
     for batch, layout in zip(batches, layouts, strict=True):
         for key, index in layout.items():
             counts[key] += batch.num_rows - batch.column(index).null_count
     counts = {key: values for key, values in counts.items() if values}
-    kept = _most_frequent(counts, max_paths, frozenset(kept_paths))
+    kept = _most_frequent(counts, max_paths, kept_paths)
     names = allocate_names(kept.items(), SYSTEM_COLUMNS)
-
-    fields = [SYSTEM_FIELDS[name] for name in (TIMESTAMP, TIMESTAMP_INFERRED, INGESTED_AT, OFFSET)]
-    columns = [_system_column(batches, field) for field in fields]
+    sources: list[tuple[pa.Field, Callable[[], pa.Array]]] = []
+    for name in (TIMESTAMP, TIMESTAMP_INFERRED, INGESTED_AT, OFFSET):
+        sources.append((SYSTEM_FIELDS[name], partial(_system_column, batches, SYSTEM_FIELDS[name])))
     overflow = sorted(key for key in counts if key not in kept)
     rest = pa.chunked_array([_rest(*pair, overflow) for pair in zip(batches, layouts, strict=True)], pa.string())
     if rest.null_count < len(rest):
-        fields.append(SYSTEM_FIELDS[REST])
-        columns.append(_one_chunk(rest))
+        sources.append((SYSTEM_FIELDS[REST], partial(_one_chunk, rest)))
     for key in sorted(kept):
-        column = _attribute_column(batches, layouts, key)
-        fields.append(field_of(names[key], key, column.type))
-        columns.append(column)
-    return pa.Table.from_arrays(columns, schema=pa.schema(fields))
+        sources.append((field_of(names[key], key), partial(_attribute_column, batches, layouts, key)))
+    return sources
 
 
 def _layout(schema: pa.Schema) -> Layout:

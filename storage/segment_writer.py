@@ -28,7 +28,7 @@ from storage.encodings import choose_encodings
 from storage.keys import segment_key
 from storage.objects import ObjectStore
 from storage.snapshot import ColumnStats, Segment
-from storage.sorting import sort_columns, sort_order
+from storage.sorting import sort_columns
 from storage.stream_settings import StreamSettings
 from storage.windows import Window, choose_width, ladder, window_at, window_indexes
 from storage.zone_maps import zone_map
@@ -133,10 +133,7 @@ def encode_segment(
     batches: Sequence[pa.RecordBatch], tenant: str, settings: StreamSettings, shard: ShardId
 ) -> EncodedSegment:
     """One Parquet file of all rows of `batches`, merged and sorted."""
-    table = merge_batches(batches, settings.max_paths, kept_paths=settings.sort_key)
-    order = sort_order(table, settings.sort_key)
-    if order is not None:
-        table = table.take(pa.array(order))
+    table = merge_batches(batches, settings.max_paths, kept_paths=settings.sort_key, order_by=settings.sort_key)
     metadata = {
         FORMAT_KEY: str(FORMAT_VERSION).encode(),
         TENANT_KEY: tenant.encode(),

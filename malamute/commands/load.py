@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,12 +65,22 @@ def run(choice: Choice, asked: Asked, report_path: str | None) -> bool:
     return bool(report["verification"]["exact"])
 
 
-def load_and_verify(store: Store, plan: LoadPlan, err: Console) -> tuple[dict[str, Any], list[Found]]:
-    """Run the plan with a live view, prove it by query; returns the report and what was found."""
+def load_and_verify(
+    store: Store, plan: LoadPlan, err: Console, on_tick: Callable[[LoadRun], None] = lambda run: None
+) -> tuple[dict[str, Any], list[Found]]:
+    """Run the plan with a live view, prove it by query; returns the report and what was found.
+
+    `on_tick` is called a few times a second with the run so far.
+    """
     json_bytes = json_bytes_per_event(plan.shape, plan.seed)
     began, run_id = datetime.now(UTC), uuid.uuid4().hex[:12]
     with live_load(err, json_bytes) as show:
-        finished = run_load(store.client, store.deployment, plan, run_id, show)
+
+        def tick(run: LoadRun) -> None:
+            show(run)
+            on_tick(run)
+
+        finished = run_load(store.client, store.deployment, plan, run_id, tick)
     found = verify_with_progress(store, finished, err)
     return load_report(finished, found, store.settings, began), found
 

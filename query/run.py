@@ -1,0 +1,77 @@
+"""Owns running: a leaf over one shard's snapshots, and the merge of all leaves' results. Never plans or retries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pyarrow as pa
+
+from query.dialect import quote
+from query.executor import Executor, Session
+from query.fragment import DistributedPlan, Leaf, LeafResult, LeafStats
+from query.scan import scan_relation
+from storage.snapshot import Segment, StreamSnapshot
+
+
+def run_leaf(
+    leaf: Leaf,
+    snapshots: Mapping[str, StreamSnapshot],
+    files: Callable[[Segment], str],
+    executor: Executor,
+    *,
+    seconds: float | None = None,
+    query_id: str = "",
+) -> LeafResult:
+    """Run every scan of `leaf` over one shard's `snapshots` (by stream); `files` gives a segment's local path.
+
+    Raises InvalidQuery, BudgetExceeded after `seconds` or when `query_id` is cancelled, Corrupt, Unavailable.
+    """
+    tables: list[pa.Table] = []
+    stats = LeafStats()
+    with executor.session(seconds=seconds, query_id=query_id) as session:
+        for scan in leaf.scans:
+            relation, found = scan_relation(scan, snapshots.get(scan.stream), files, session)
+            sql = f"SELECT {scan.items} FROM ({relation}) AS {quote(scan.alias)} {scan.tail}"
+            tables.append(session.table(sql))
+            stats += found
+    return LeafResult(tuple(tables), stats)
+
+
+def run_merge(
+    plan: DistributedPlan,
+    results: Sequence[LeafResult],
+    executor: Executor,
+    *,
+    seconds: float | None = None,
+    query_id: str = "",
+) -> pa.Table:
+    """The result of `plan` from all shards' leaf results; without any, the result over no rows.
+
+    Raises InvalidQuery, BudgetExceeded, Unavailable.
+    """
+    if plan.table is not None:
+        return plan.table
+    if not results:
+        results = [run_leaf(plan.leaf, {}, _no_files, executor, seconds=seconds, query_id=query_id)]
+    with executor.session(seconds=seconds, query_id=query_id) as session:
+        sql = plan.merge_sql
+        for position, name in enumerate(plan.inputs):
+            table = pa.concat_tables([result.tables[position] for result in results])
+            sql = sql.replace(quote(name), _input(session, name, table, plan.casts[position]))
+        return session.table(sql).rename_columns(plan.names)
+
+
+def _input(session: Session, name: str, table: pa.Table, casts: tuple[str, ...]) -> str:
+    """Register `table` and give the SQL that reads it with the types that it had at the leaves."""
+    session.register(name, table)
+    if not any(casts):
+        return quote(name)
+    items = [
+        f"CAST({quote(column)} AS {type_}) AS {quote(column)}" if type_ else quote(column)
+        for column, type_ in zip(table.column_names, casts, strict=True)
+    ]
+    return f"(SELECT {', '.join(items)} FROM {quote(name)})"
+
+
+def _no_files(segment: Segment) -> str:
+    raise ValueError(f"segment {segment.name!r} asked for without a snapshot")

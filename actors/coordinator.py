@@ -14,7 +14,7 @@ import ray
 from actors.errors import unwrap
 from core.clock import SystemClock
 from core.errors import MalamuteError, NotFound
-from core.limits import COORDINATOR_QUERIES_MAX, RETRY_SECONDS_DEFAULT
+from core.limits import COORDINATOR_QUERIES_MAX, RETRY_SECONDS_DEFAULT, STATUS_WAIT_S_MAX
 from query.coordinate import QueryAnswer, QueryOptions, run_query
 from query.executor import Executor
 from query.shape import StreamShape
@@ -108,6 +108,7 @@ class _Shards:
 
 def _status(ref: Any, shard: int) -> dict[str, Any]:
     try:
-        return {"state": "serving", **unwrap(ref, 5.0, f"status of shard {shard}")}
+        answer: dict[str, Any] = unwrap(ref, STATUS_WAIT_S_MAX, f"status of shard {shard}")
+        return {"shard": shard, **answer}
     except MalamuteError as error:
         return {"shard": shard, "state": "unavailable", "reason": str(error)}

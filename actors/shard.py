@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -41,10 +42,18 @@ class ShardActor:
             data_directories=data_directories(config),
         )
         self._query_seconds_max = config.query_seconds_max
+        # A constructor that raises would end the actor for good: what cannot be opened now is tried again when asked.
+        with suppress(MalamuteError):
+            self._host.open()
         self._pins = Pins(self._clock, config.query_seconds_max)
         self._stopping = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="flush", daemon=True)
         self._flusher.start()
+
+    @ray.method(concurrency_group="control")
+    def open(self) -> None:
+        """Return when the shard serves; raises why it cannot."""
+        self._host.open()
 
     @ray.method(concurrency_group="append")
     def append(self, request: AppendRequest) -> Ack:

@@ -13,7 +13,7 @@ from actors.errors import unwrap
 from actors.shard import ShardActor
 from cluster.settings import Settings
 from cluster.transport import NAMESPACE, Transport, coordinator_name, shard_name
-from core.errors import MalamuteError, StorageInUse, Unavailable
+from core.errors import MalamuteError, StorageInUse
 from core.ids import ShardId
 from core.limits import LAUNCH_WAIT_S_MAX, STOP_WAIT_S_MAX
 from storage.deployment import ShardConfig, open_objects
@@ -71,7 +71,7 @@ def launch(settings: Settings) -> Transport:
     try:
         handles = [_start_shard(settings, number) for number in range(settings.shards)]
         for number, handle in enumerate(handles):
-            _await_shard(handle, number)
+            unwrap(handle.open.remote(), LAUNCH_WAIT_S_MAX, f"start of shard {number}")
         coordinator = CoordinatorActor.options(  # type: ignore[attr-defined]
             name=coordinator_name(settings.name),
             namespace=NAMESPACE,
@@ -94,24 +94,6 @@ def _start_shard(settings: Settings, number: int) -> Any:
         num_cpus=settings.shard.num_cpus,
         memory=settings.shard.memory_bytes,
     ).remote(shard_config(settings, number))
-
-
-def _await_shard(handle: Any, number: int) -> None:
-    """Wait for the constructor; its own error is what the caller wants to read."""
-    from ray.exceptions import ActorDiedError
-
-    try:
-        unwrap(handle.status.remote(), LAUNCH_WAIT_S_MAX, f"start of shard {number}")
-    except Unavailable as error:
-        cause = error.__cause__
-        if isinstance(cause, ActorDiedError):
-            raise _constructor_error(cause) or error from None
-        raise
-
-
-def _constructor_error(error: Any) -> MalamuteError | None:
-    cause = getattr(error, "cause", None) or error.__cause__
-    return cause if isinstance(cause, MalamuteError) else None
 
 
 def stop(deployment: str, shards: int, *, graceful: bool = True) -> list[str]:

@@ -9,16 +9,18 @@ from __future__ import annotations
 import json
 import math
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.ray_session import OBJECT_STORE_BYTES_DEFAULT
+from cluster.ray_session import OBJECT_STORE_BYTES_DEFAULT, attach_ray, quiet_environment
 from cluster.settings import Settings
 from core.errors import Unavailable
 
@@ -28,6 +30,7 @@ POLL_S = 0.1
 
 _ADDRESS_FILE = "ray_current_cluster"  # written by `ray start` when it is ready
 _LOG_FILE = "ray_start.log"
+_TOKEN_FILE = "auth_token"  # whoever reads it may run code on this Ray: the directory is its user's alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,14 @@ class RayProcess:
     def alive(self) -> bool:
         """Whether the leading process is still the one that was started: process ids come back."""
         return _began(self.pid) == self.began
+
+    def attach(self) -> Callable[[], None]:
+        """Connect this process to it; returns how to disconnect. NotFound, Unavailable."""
+        from ray._raylet import Config
+
+        os.environ.update(_token_environment(self.directory))
+        Config.initialize("")  # Ray has read the environment when it was imported
+        return attach_ray(self.address)
 
     def end(self) -> None:
         """End all of it and remove its directory; Unavailable when it does not end."""
@@ -67,8 +78,10 @@ class RayProcess:
 def start_ray(settings: Settings) -> RayProcess:
     """Start Ray on this machine as settings.ray says and wait until it is ready; Unavailable when it does not start."""
     # Ray's sockets lie below: their paths may have 107 characters, so no long directory of the user's will do.
+    quiet_environment()
     base = "/tmp" if Path("/tmp").is_dir() else None
     directory = tempfile.mkdtemp(prefix="malamute-ray-", dir=base)
+    (Path(directory) / _TOKEN_FILE).write_text(secrets.token_hex(32))
     log = Path(directory) / _LOG_FILE
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -77,7 +90,7 @@ def start_ray(settings: Settings) -> RayProcess:
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd="/",
-            env={**os.environ, "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"},
+            env={**os.environ, **_token_environment(directory)},
             start_new_session=True,
         )
     address_file = Path(directory) / _ADDRESS_FILE
@@ -116,6 +129,11 @@ def _arguments(settings: Settings, directory: str) -> list[str]:
         arguments["resources"] = json.dumps(dict(options.resources))
     given = [f"--{name}={value}" for name, value in arguments.items()]
     return ["start", "--head", "--block", "--disable-usage-stats", *given]
+
+
+def _token_environment(directory: str) -> dict[str, str]:
+    """What makes Ray ask for a token, and where it finds that of the Ray in `directory`."""
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(Path(directory) / _TOKEN_FILE)}
 
 
 def _began(pid: int) -> str:

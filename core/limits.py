@@ -59,3 +59,4 @@ CONTROL_WAIT_S_MAX = 60.0  # a question to the coordinator; afterwards it counts
 SEGMENT_CACHE_BYTES_DEFAULT = 4 * GIB  # per process, for segments of remote storage
 LAUNCH_WAIT_S_MAX = 600.0  # recovery of a shard: replay runs at millions of events a second
 STOP_WAIT_S_MAX = 120.0  # the last flush of a shard
+STATUS_WAIT_S_MAX = 5.0  # a shard that does not say its numbers by then is shown as unavailable

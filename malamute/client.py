@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -25,8 +26,8 @@ from malamute.status import Status
 from query.coordinate import QueryOptions
 from storage.catalog import StreamSettings
 
-# A query is safe to repeat: it reads a snapshot of its own each time.
-QUERY_ATTEMPTS = 3
+QUERY_RETRY_S = 0.5  # pause before a query is repeated because a shard or the coordinator went away
+ANSWER_SLACK_S = 5.0  # the coordinator stops a query in time by itself; its answer takes a moment more
 
 
 class Client:
@@ -104,15 +105,18 @@ class Client:
 
         `parameters`: a list for `?`/`$1`, a dict for `$name`.
         """
-        options = QueryOptions(timeout_s=timeout_s)
-        for attempt in range(1, QUERY_ATTEMPTS + 1):
+        deadline_s = self._clock.steady_s() + timeout_s
+        while True:
+            left_s = deadline_s - self._clock.steady_s()
             try:
-                answer = self._ask("sql", self._tenant, text, parameters, options, timeout_s=timeout_s + 5)
+                options = QueryOptions(timeout_s=left_s)
+                answer = self._ask("sql", self._tenant, text, parameters, options, timeout_s=left_s + ANSWER_SLACK_S)
                 return Result(answer.table, answer.warnings, answer.stats)
             except (Unavailable, UnknownOutcome):
-                if attempt == QUERY_ATTEMPTS:
+                # Safe to repeat: every attempt reads a snapshot of its own.
+                if self._closed or self._clock.steady_s() + QUERY_RETRY_S > deadline_s:
                     raise
-        raise AssertionError("unreachable")
+                time.sleep(QUERY_RETRY_S)
 
     def status(self) -> Status:
         """The numbers of every shard and of the coordinator."""

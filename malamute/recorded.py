@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from cluster.ray_process import RayProcess
+from cluster.ray_session import attach_ray
 from core.errors import InvalidRequest
 
 VERSION = 1
@@ -29,6 +30,10 @@ class Recorded:
     shards: int
     address: str
     ray: RayProcess | None
+
+    def attach(self) -> Callable[[], None]:
+        """Connect this process to its Ray; returns how to disconnect. NotFound, Unavailable."""
+        return self.ray.attach() if self.ray else attach_ray(self.address)
 
     @property
     def alive(self) -> bool:

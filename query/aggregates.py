@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from core.errors import InvalidQuery
-from query.dialect import literal, quote
+from query.dialect import literal, quote, words
 from query.executor import Session
 
 # name → number of arguments. Each is tested against the plain aggregate in tests/unit/test_query_aggregates.py.
@@ -82,14 +82,14 @@ _NUMBERS: Final = (*_WHOLE, "HUGEINT", "DECIMAL", "FLOAT")
 _ZERO_WHEN_EMPTY: Final = frozenset({"count", "count_star", "regr_count", "approx_count_distinct"})
 
 # Every aggregate of the engine, to tell a grouped value from an aggregate's argument.
-AGGREGATE_NAMES: Final = frozenset(EXPORTABLE) | frozenset(
+AGGREGATE_NAMES: Final = frozenset(EXPORTABLE) | words(
     """
     approx_top_k arg_max_null arg_max_nulls_last arg_min_null arg_min_nulls_last bitstring_agg decimal_average entropy
     group_concat histogram histogram_exact listagg lttb mad median mode quantile quantile_cont quantile_disc
     percentile_cont percentile_disc reservoir_quantile string_agg sum_no_overflow variant_group_object
     variant_group_array geomean geometric_mean wavg weighted_avg json_group_array json_group_object
     json_group_structure grouping grouping_id
-    """.split()
+    """
 )
 
 

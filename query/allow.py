@@ -11,12 +11,12 @@ from typing import Final
 from sqlglot import exp
 
 from core.errors import InvalidQuery
-from query.dialect import RESERVED, call_name
+from query.dialect import RESERVED, call_name, words
 
 TABLE_FUNCTIONS: Final = frozenset({"unnest", "generate_series", "range", "json_each", "json_tree"})
 
 # What reads files, settings or the catalog, changes state, waits, or takes bytes for a trusted internal structure.
-_REFUSED_CALLS: Final = frozenset(
+_REFUSED_CALLS: Final = words(
     """
     getenv getvariable current_setting set_config current_database current_catalog current_schema current_schemas
     current_query current_query_id current_connection_id current_transaction_id current_user current_role
@@ -26,7 +26,7 @@ _REFUSED_CALLS: Final = frozenset(
     to_aggregate_state combine combine_aggr finalize col_description obj_description shobj_description
     get_block_size map_to_pg_oid format_pg_type checkpoint force_checkpoint arrow_scan arrow_scan_dumb pandas_scan
     python_arrow_scan python_map_function seq_scan summary repeat_row copy_database import_database
-    """.split()
+    """
 )
 _REFUSED_PREFIXES: Final = re.compile(
     r"__internal|pg_(?!typeof$|size_pretty$)|has_\w+_privilege$|inet_(client|server)_|duckdb_|pragma_|read_|parquet_"

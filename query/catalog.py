@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
@@ -21,7 +21,7 @@ _SHOWN = pa.schema(
 
 def describe_stream(shape: StreamShape) -> pa.Table:
     """Columns of a stream as SQL sees them: system columns, then paths with their kinds and numbers of values."""
-    rows: list[tuple[str, str, str, int | None]] = [(TIMESTAMP, SYSTEM_TYPES[TIMESTAMP], "", shape.rows)]
+    rows: list[tuple[object, ...]] = [(TIMESTAMP, SYSTEM_TYPES[TIMESTAMP], "", shape.rows)]
     rows += [(path, natural_type(kinds), _kinds(kinds), sum(kinds.values())) for path, kinds in shape.paths.items()]
     rows += [(name, SYSTEM_TYPES[name], "", None) for name in HIDDEN_COLUMNS]
     return _table(rows, _DESCRIBED)
@@ -37,7 +37,7 @@ def _kinds(kinds: Mapping[str, int]) -> str:
     return ", ".join(f"{kind}: {count}" for kind, count in sorted(kinds.items(), key=lambda item: -item[1]))
 
 
-def _table(rows: list[tuple[object, ...]] | list[tuple[str, str, str, int | None]], schema: pa.Schema) -> pa.Table:
+def _table(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> pa.Table:
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     return pa.table(
         [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema

@@ -49,9 +49,9 @@ def target_of(column: exp.Column) -> Target:
 def flatten(node: exp.Expr) -> list[exp.Identifier] | None:
     """The identifiers of a dotted reference (Column, or Dots over one), None for anything else."""
     if isinstance(node, exp.Column):
-        parts = list(node.parts)
-        return parts if all(isinstance(part, exp.Identifier) for part in parts) else None
+        parts = [part for part in node.parts if isinstance(part, exp.Identifier)]
+        return parts if len(parts) == len(node.parts) else None
     if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Identifier):
-        parts = flatten(node.this) or []
-        return [*parts, node.expression] if parts else None
+        head = flatten(node.this)
+        return [*head, node.expression] if head else None
     return None

@@ -10,7 +10,7 @@ from typing import Final
 
 from sqlglot import exp
 
-from query.dialect import call_name
+from query.dialect import call_name, words
 from query.readings import LIST, MOMENT, NUMBER, PLAIN, TRUTH
 
 _COMPARISONS: Final = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ)
@@ -18,7 +18,7 @@ _ARITHMETIC: Final = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, e
 _TRANSPARENT: Final = (exp.Paren,)
 
 # Functions whose first argument is a number (the others of them are constants or numbers too).
-_NUMBER_CALLS: Final = frozenset(
+_NUMBER_CALLS: Final = words(
     """
     sum avg mean favg fsum kahan_sum sumkahan sum_no_overflow stddev stddev_pop stddev_samp variance var_pop var_samp
     median quantile quantile_cont approx_quantile reservoir_quantile mad kurtosis kurtosis_pop skewness sem product
@@ -26,17 +26,17 @@ _NUMBER_CALLS: Final = frozenset(
     regr_slope regr_sxx regr_sxy regr_syy wavg weighted_avg
     abs round round_even trunc floor ceil ceiling sqrt cbrt ln log log2 log10 exp pow power sign degrees radians sin cos
     tan asin acos atan atan2 mod divide isnan isinf isfinite to_timestamp make_timestamp epoch_ms bar
-    """.split()
+    """
 )
-_MOMENT_CALLS: Final = frozenset(
+_MOMENT_CALLS: Final = words(
     """
     date_trunc datetrunc date_part datepart date_diff datediff date_sub datesub time_bucket strftime
     year month day hour minute second quarter week dayofweek dayofyear epoch epoch_us epoch_ns dayname monthname
-    """.split()
+    """
 )
-_MOMENT_VALUES: Final = frozenset(
+_MOMENT_VALUES: Final = words(
     "now today current_date get_current_timestamp transaction_timestamp to_timestamp make_timestamp make_timestamptz "
-    "date_trunc time_bucket current_localtimestamp".split()
+    "date_trunc time_bucket current_localtimestamp"
 )
 _LIST_CALLS: Final = frozenset({"unnest"})
 _NUMBER_TYPES: Final = exp.DataType.NUMERIC_TYPES

@@ -8,11 +8,13 @@ loss is refused instead of changed. Never looks at streams.
 from __future__ import annotations
 
 import logging
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ErrorLevel, UnsupportedError
+from sqlglot.generators.duckdb import DuckDBGenerator
+from sqlglot.parsers.duckdb import DuckDBParser
 
 from core.errors import InvalidQuery
 
@@ -33,18 +35,19 @@ class MalamuteDialect(DuckDB):
         # DuckDB reads 'a.b' as one key; sqlglot would make it '$.a.b', two keys.
         return path
 
-    class Parser(DuckDB.Parser):
-        FUNCTIONS: Final = {}  # type: ignore[misc]
-        FUNCTION_PARSERS: Final = {  # type: ignore[misc]
-            name: parser for name, parser in DuckDB.Parser.FUNCTION_PARSERS.items() if name in _SPECIAL_CALLS
-        }
-
     class Tokenizer(DuckDB.Tokenizer):
-        KEYWORDS: Final = {  # type: ignore[misc]
+        # "?::int" is a parameter and a cast.
+        KEYWORDS: ClassVar[dict[str, Any]] = {
             text: token for text, token in DuckDB.Tokenizer.KEYWORDS.items() if text != "?::"
         }
 
-    class Generator(DuckDB.Generator):
+    class Parser(DuckDBParser):
+        FUNCTIONS: ClassVar[dict[str, Any]] = {}
+        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
+            name: parser for name, parser in DuckDBParser.FUNCTION_PARSERS.items() if name in _SPECIAL_CALLS
+        }
+
+    class Generator(DuckDBGenerator):
         MULTI_ARG_DISTINCT = True
 
         def ignorenulls_sql(self, expression: exp.IgnoreNulls) -> str:
@@ -61,7 +64,7 @@ class MalamuteDialect(DuckDB):
 DIALECT: Final = MalamuteDialect()
 
 
-def render(node: exp.Expression | exp.Expr) -> str:
+def render(node: exp.Expr) -> str:
     """The SQL text of `node`, as DuckDB reads it. Raises InvalidQuery for what cannot be rendered without loss."""
     try:
         return DIALECT.generate(node, normalize_functions=False, comments=False, unsupported_level=ErrorLevel.RAISE)
@@ -79,6 +82,11 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def call_name(node: exp.Expression | exp.Expr) -> str:
+def words(text: str) -> frozenset[str]:
+    """The words of `text`: how long sets of names are written."""
+    return frozenset(text.split())
+
+
+def call_name(node: exp.Expr) -> str:
     """Lower-case name of a plain function call, "" for any other node."""
     return node.name.lower() if isinstance(node, exp.Anonymous) else ""

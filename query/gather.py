@@ -59,7 +59,7 @@ def _keeps_rows(select: exp.Select, table: exp.Table) -> bool:
         return False
     for join in joins:
         # The nullable side of an outer join, and joins that look at neighbours, need all rows.
-        if join.side in ("RIGHT", "FULL") or join.method or join.kind in ("SEMI", "ANTI") and join.this is table:
+        if join.side in ("RIGHT", "FULL") or join.method or (join.kind in ("SEMI", "ANTI") and join.this is table):
             return False
         if join.this is table and join.side == "LEFT":
             return False

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlglot import exp
 from sqlglot.errors import ParseError, SqlglotError, TokenError
-from sqlglot.tokens import TokenType
+from sqlglot.tokenizer_core import TokenType
 
 from core.errors import InvalidName, InvalidQuery
 from core.ids import check_name

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pyarrow as pa
+
+from core.clock import SystemClock
 from core.errors import InvalidQuery
 from query.catalog import describe_stream, show_streams
 from query.columns import source_token
@@ -27,10 +30,10 @@ def plan(
     shapes: Mapping[str, StreamShape],
     executor: Executor,
     *,
-    now_us: int,
+    now_us: int | None = None,
     time_attributes: Mapping[str, str | None] | None = None,
 ) -> DistributedPlan:
-    """The plan of `statement` over streams of `shapes`, at the instant `now_us` (UTC microseconds).
+    """The plan of `statement` over streams of `shapes`, at the instant `now_us` (UTC microseconds, else now).
 
     `time_attributes` gives for a stream the attribute that its `timestamp` comes from: an alias of it in queries.
     For SHOW STREAMS, `shapes` holds all of the tenant's streams. Raises InvalidQuery.
@@ -46,7 +49,7 @@ def plan(
     with executor.session() as session:
         # Binding the whole query once gives the result's names, and the engine's own message when it is wrong.
         names = _display_names(session.bind(_over_empty(resolved)).names, resolved)
-        pin_now(resolved.tree, now_us)
+        pin_now(resolved.tree, SystemClock().now_us() if now_us is None else now_us)
         return _split_plan(resolved, names, executor, session) or _gather_plan(resolved, names, session)
 
 
@@ -98,8 +101,8 @@ def _gather_plan(resolved: Resolved, names: tuple[str, ...], session: Session) -
     )
 
 
-def _constant(table: object) -> DistributedPlan:
-    names = tuple(table.column_names)  # type: ignore[attr-defined]
+def _constant(table: pa.Table) -> DistributedPlan:
+    names = tuple(table.column_names)
     return DistributedPlan(CONSTANT, Leaf(()), "", (), (), names, table=table)
 
 

@@ -21,7 +21,7 @@ from query.sources import StreamSource
 from storage.snapshot import ColumnStats, Segment
 
 _FLIPPED: Final = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
-_OPERATORS: Final = {exp.EQ: "=", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
+_OPERATORS: Final[dict[type[exp.Expr], str]] = {exp.EQ: "=", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
 _KNOWN: Final = "known"
 _NUMBER_KINDS: Final = frozenset({INT, UINT, FLOAT})
 _VOLATILE: Final = frozenset({"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7"})

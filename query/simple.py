@@ -109,7 +109,7 @@ def _is_simple(resolved: Resolved) -> bool:
         return False
     nested = (exp.Window, exp.Subquery, exp.GroupingSets, exp.Cube, exp.Rollup, exp.SetOperation)
     return not any(
-        node is not select and isinstance(node, (exp.Select, *nested)) or call_name(node).startswith("grouping")
+        (node is not select and isinstance(node, (exp.Select, *nested))) or call_name(node).startswith("grouping")
         for node in select.walk()
     )
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from core.batch import HIDDEN_COLUMNS, SYSTEM_COLUMNS, TIMESTAMP
 from core.ids import nearest
 from query.fragment import ScanColumn
 from query.readings import SYSTEM_TYPES, natural_type, type_in
 from query.shape import StreamShape
+
+_TIME_ATTRIBUTE: Final = "@timestamp"  # what ingest looks for when a stream names none
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class StreamSource:
         path = self.shape.find(name)
         if path is not None:
             return Target(path=path)
-        if self.time_attribute is not None and name == self.time_attribute:
+        if name == (self.time_attribute or _TIME_ATTRIBUTE):
             return Target(system=TIMESTAMP)
         path, separator, kind = name.rpartition("::")
         if separator and kind in self.shape.paths.get(path, ()):

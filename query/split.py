@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from query.dialect import quote
+from query.dialect import quote, words
 from query.sources import StreamSource
 
 # Types that Arrow carries there and back unchanged; any other is cast again at the coordinator.
-_ROUND_TRIP = frozenset(
+_ROUND_TRIP = words(
     """
     BOOLEAN TINYINT SMALLINT INTEGER BIGINT UTINYINT USMALLINT UINTEGER UBIGINT FLOAT DOUBLE VARCHAR BLOB DATE TIME
     TIMESTAMP INTERVAL
-    """.split()
+    """
 ) | {"TIMESTAMP WITH TIME ZONE", '"NULL"'}
 
 

@@ -1,6 +1,7 @@
-"""Owns a shard's life inside one process: open, serve, open again after a poisoned WAL, close. No Ray.
+"""Owns a shard's life inside one process: open, serve, open again after a failure, close. No Ray.
 
-While a poisoned shard cannot be opened again (its disk is full, say) it still answers queries from what it holds.
+Opening may fail (disk full, object store away, the old process still holds the lock): it is tried again whenever
+somebody needs the shard. While a poisoned shard cannot be opened again it still answers queries from what it holds.
 """
 
 from __future__ import annotations
@@ -14,21 +15,26 @@ from core.errors import Fenced, MalamuteError, Unavailable
 from storage.shard import Shard
 from storage.snapshot import StreamSnapshot
 
-REOPEN_INTERVAL_S = 1.0  # between two attempts to open a poisoned shard again
+REOPEN_INTERVAL_S = 1.0  # between two attempts to open
 
 
 class ShardHost:
-    """One shard and the way to open it again. Thread-safe."""
+    """One shard and the way to open it. Thread-safe."""
 
     def __init__(self, open_shard: Callable[[], Shard], clock: Clock) -> None:
         self._open_shard = open_shard
         self._clock = clock
         self._lock = threading.Lock()
+        self._shard: Shard | None = None
+        self._failure: MalamuteError | None = None
         self._retry_at_s = 0.0
-        self._reopened = 0
+        self._opened = 0
         self._fenced: str | None = None
         self._closed = False
-        self._shard = open_shard()
+
+    def open(self) -> None:
+        """Recover the shard unless it serves. Raises why it cannot, and does not try more often than it makes sense."""
+        self._writable()
 
     def append(self, request: AppendRequest) -> Ack:
         """See Shard.append."""
@@ -40,53 +46,73 @@ class ShardHost:
 
     def snapshot(self, tenant: str, stream: str) -> StreamSnapshot:
         """See Shard.snapshot."""
-        return self._shard.snapshot(tenant, stream)
+        return self._readable().snapshot(tenant, stream)
 
     def flush(self) -> int:
         """See Shard.flush. A shard that finds itself fenced accepts nothing more."""
         try:
-            return self._shard.flush()
+            return self._readable().flush()
         except Fenced as error:
             self._fenced = str(error)
             raise
 
     def flush_due(self) -> bool:
         """Whether flush() has something to do now."""
-        return self._fenced is None and not self._closed and self._shard.flush_due()
+        shard = self._shard
+        return shard is not None and self._fenced is None and not self._closed and shard.flush_due()
 
     def streams(self) -> dict[tuple[str, str], int]:
         """See Shard.streams."""
-        return self._shard.streams()
+        return self._readable().streams()
 
     def status(self) -> dict[str, object]:
-        """See Shard.status."""
-        return {**self._shard.status(), "reopened": self._reopened, "fenced": self._fenced}
+        """See Shard.status; `state` is serving, recovering, read-only, fenced or closed, with the reason."""
+        shard, failure = self._shard, self._failure
+        reason = self._fenced or (shard.poisoned if shard else None) or (str(failure) if failure else None)
+        numbers = shard.status() if shard else {}
+        return {**numbers, "state": self._state(shard), "reason": reason, "opened": self._opened}
 
     def close(self) -> None:
         """Flush, seal, let go. Nothing is served afterwards."""
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._shard.close()
+                if self._shard is not None:
+                    self._shard.close()
+
+    def _state(self, shard: Shard | None) -> str:
+        if self._closed:
+            return "closed"
+        if self._fenced is not None:
+            return "fenced"
+        if shard is None:
+            return "recovering"
+        return "serving" if shard.poisoned is None else "read-only"
+
+    def _readable(self) -> Shard:
+        return self._shard or self._writable()
 
     def _writable(self) -> Shard:
         if self._fenced is not None:
             raise Fenced(self._fenced)
-        if self._closed:
-            raise Unavailable(f"shard {self._shard.options.shard} is closed: open it again")
-        if self._shard.poisoned is None:
-            return self._shard
         with self._lock:
-            reason = self._shard.poisoned
-            if reason is None:
-                return self._shard
-            if self._clock.steady_s() < self._retry_at_s:
-                raise Unavailable(f"shard {self._shard.options.shard} waits to recover from: {reason}; send again")
-            self._retry_at_s = self._clock.steady_s() + REOPEN_INTERVAL_S
-            self._shard.abandon()
-            try:
-                self._shard = self._open_shard()
-            except (MalamuteError, OSError) as error:
-                raise Unavailable(f"shard {self._shard.options.shard} cannot recover yet: {error}") from error
-            self._reopened += 1
+            if self._closed:
+                raise Unavailable("the shard is closed: open it again")
+            if self._shard is None or self._shard.poisoned is not None:
+                self._shard = self._recovered()
             return self._shard
+
+    def _recovered(self) -> Shard:
+        if self._failure is not None and self._clock.steady_s() < self._retry_at_s:
+            raise self._failure
+        if self._shard is not None:
+            self._shard.abandon()
+        try:
+            shard = self._open_shard()
+        except MalamuteError as error:
+            self._failure = error
+            self._retry_at_s = self._clock.steady_s() + REOPEN_INTERVAL_S
+            raise
+        self._failure = None
+        self._opened += 1
+        return shard

@@ -38,7 +38,7 @@ def run(choice: Choice) -> None:
 
 
 def _stop(record: Recorded) -> list[str]:
-    disconnect = attach_ray(record.address)
+    disconnect = record.attach()
     try:
         return stop(record.name, record.shards)
     finally:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cluster.ray_session import attach_ray
 from cluster.settings import Settings, describe, load_settings
 from core.errors import InvalidRequest, NotFound
 from malamute.client import Client
@@ -80,7 +79,7 @@ def _open(choice: Choice, create: bool) -> tuple[Store, Callable[[], None]]:
 
 
 def _attached(record: Recorded) -> tuple[Store, Callable[[], None]]:
-    disconnect = attach_ray(record.address)
+    disconnect = record.attach()
     try:
         client = connect("auto", name=record.name)
     except BaseException:

@@ -57,7 +57,7 @@ def _check_not_running(settings: Settings) -> None:
 
 
 def _launch(settings: Settings, address: str, own: RayProcess | None) -> Status:
-    disconnect = attach_ray(address)
+    disconnect = own.attach() if own else attach_ray(address)
     try:
         transport = launch(settings)
         user_records().save(Recorded(settings.name, settings.storage, settings.shards, address, own))

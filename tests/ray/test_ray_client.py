@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PORT = 23_517
 
 REMOTE = f"""
+import malamute
 store = malamute.connect("ray://127.0.0.1:{PORT}", name="remote")
 receipt = store.write("logs", [{{"service": "web", "n": n}} for n in range(100)])
 assert receipt.accepted == 100, receipt

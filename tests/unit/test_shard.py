@@ -299,7 +299,7 @@ def test_failed_sync_poisons_and_the_host_recovers_without_loss_or_double():
     clock.advance(2)
     ack = host.append(AppendRequest(TENANT, STREAM, "p", epoch, 1, body([2])))
     assert ack.first_offset in (1, -1)
-    assert host.status()["reopened"] == 1
+    assert host.status()["opened"] == 2
     rows = stored_rows(host._shard, objects_on(fs))
     assert [n for _, n in rows] == [1, 2]
 

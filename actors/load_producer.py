@@ -14,6 +14,7 @@ from typing import Any
 import ray
 
 from actors.errors import unwrap
+from actors.memory import use_steady_allocator
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.limits import CONTROL_WAIT_S_MAX, LAUNCH_WAIT_S_MAX
 from ingest.generate import generator
@@ -45,6 +46,7 @@ class LoadProducerActor:
     """One producer of a load test; its second thread answers progress() while the first one sends."""
 
     def __init__(self, transport: Transport, plan: ProducerPlan) -> None:
+        use_steady_allocator()
         self._plan = plan
         watch = Stopwatch()
         self._paced = PacedProducer(generator(plan.shape, plan.seed, plan.number), plan.run_id, watch)

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from actors.memory import memory_numbers, use_steady_allocator
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import SystemClock
 from core.errors import Fenced, MalamuteError
@@ -33,6 +34,7 @@ class ShardActor:
     """One shard of a deployment, named `<deployment>.shard-<n>`."""
 
     def __init__(self, config: ShardConfig) -> None:
+        use_steady_allocator()
         self._clock = SystemClock()
         self._host = ShardHost(lambda: open_configured_shard(config, self._clock), self._clock)
         self._files = segment_files(config)
@@ -98,9 +100,8 @@ class ShardActor:
     @ray.method(concurrency_group="control")
     def status(self) -> dict[str, Any]:
         """The shard's numbers, with its process and node."""
-        memory = {"rss_bytes": _rss_bytes(), "arrow_bytes": pa.total_allocated_bytes()}
         node = ray.get_runtime_context().get_node_id()
-        return {"pid": os.getpid(), "node": node, **memory, **self._host.status()}
+        return {"pid": os.getpid(), "node": node, **memory_numbers(), **self._host.status()}
 
     @ray.method(concurrency_group="control")
     def close(self) -> None:
@@ -119,8 +120,3 @@ class ShardActor:
             except (MalamuteError, OSError, pa.ArrowException):
                 # Counted and shown in status(); the memtable stays, and its bound pushes back.
                 self._stopping.wait(FLUSH_RETRY_S)
-
-
-def _rss_bytes() -> int:
-    with open("/proc/self/statm", encoding="ascii") as statm:
-        return int(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -28,9 +28,10 @@ START_WAIT_S_MAX = 120.0  # measured: 9 s on two busy cores
 STOP_WAIT_S_MAX = 30.0
 POLL_S = 0.1
 
+_RAY_DIRECTORY = "ray"  # Ray opens its own directory to all users: what is private lies beside it
 _ADDRESS_FILE = "ray_current_cluster"  # written by `ray start` when it is ready
 _LOG_FILE = "ray_start.log"
-_TOKEN_FILE = "auth_token"  # whoever reads it may run code on this Ray: the directory is its user's alone
+_TOKEN_FILE = "auth_token"  # whoever reads it may run code on this Ray
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def start_ray(settings: Settings) -> RayProcess:
     # Ray's sockets lie below: their paths may have 107 characters, so no long directory of the user's will do.
     quiet_environment()
     base = "/tmp" if Path("/tmp").is_dir() else None
-    directory = tempfile.mkdtemp(prefix="malamute-ray-", dir=base)
+    directory = tempfile.mkdtemp(prefix="malamute-ray-", dir=base)  # only its user may enter
     (Path(directory) / _TOKEN_FILE).write_text(secrets.token_hex(32))
     log = Path(directory) / _LOG_FILE
     with log.open("wb") as output:
@@ -93,7 +94,7 @@ def start_ray(settings: Settings) -> RayProcess:
             env={**os.environ, **_token_environment(directory)},
             start_new_session=True,
         )
-    address_file = Path(directory) / _ADDRESS_FILE
+    address_file = Path(directory) / _RAY_DIRECTORY / _ADDRESS_FILE
     deadline = time.monotonic() + START_WAIT_S_MAX
     while not (address_file.exists() and address_file.read_text().strip()):
         if process.poll() is not None or time.monotonic() > deadline:
@@ -116,7 +117,7 @@ def _arguments(settings: Settings, directory: str) -> list[str]:
         "min-worker-port": 0,
         "max-worker-port": 0,
         "node-ip-address": "127.0.0.1",
-        "temp-dir": directory,
+        "temp-dir": f"{directory}/{_RAY_DIRECTORY}",
         "num-cpus": options.num_cpus or max(os.cpu_count() or 1, math.ceil(needed)),
         "object-store-memory": options.object_store_memory or OBJECT_STORE_BYTES_DEFAULT,
         "include-dashboard": str(options.include_dashboard).lower(),

@@ -53,7 +53,7 @@ class Flush(Section):
 
     age_s: Age = Field(default=limits.FLUSH_AGE_S_DEFAULT, ge=0.1, le=3600.0)
     memtable_bytes_target: Size = Field(
-        default=limits.MEMTABLE_BYTES_TARGET, ge=64 * KIB, le=limits.MEMTABLE_BYTES_TARGET
+        default=limits.MEMTABLE_BYTES_TARGET, ge=64 * KIB, le=limits.MEMTABLE_BYTES_TARGET_MAX
     )
 
 

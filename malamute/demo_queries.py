@@ -82,3 +82,15 @@ LIMIT 8
 """,
     ),
 )
+
+
+def file_query(stream: str) -> DemoQuery:
+    """What to ask of a stream that nothing is known about."""
+    return DemoQuery(
+        f"Your own events: {stream}.",
+        (stream,),
+        f"""
+SELECT count(*) AS events, min(timestamp) AS first, max(timestamp) AS last
+FROM "{stream}"
+""",
+    )

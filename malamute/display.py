@@ -5,9 +5,11 @@ Results go to stdout, progress and remarks to stderr; neither has colours or mov
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TextIO
 
 from rich import box
 from rich.console import Console
@@ -26,21 +28,49 @@ _BARS = "▁▂▃▄▅▆▇█"
 _DECIMAL_UNITS = ("", "k", "M", "G", "T", "P")
 
 
+_results: TextIO | None = None
+
+
+class _Stderr(io.TextIOBase):
+    """Whatever sys.stderr is at the moment: a live view puts its own in its place."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        sys.stderr.flush()
+
+
+def results() -> TextIO:
+    """The process's stdout, for results alone: from the first call on, what others print there goes to stderr.
+
+    Ray prints notices on sys.stdout, which would end up in the middle of JSON.
+    """
+    global _results
+    if _results is None:
+        _results, sys.stdout = sys.stdout, _Stderr()
+    return _results
+
+
 def output() -> Console:
-    """Where results go."""
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=WIDTH_UNLIMITED)
+    """Where results go, as tables and sentences."""
+    file = results()
+    return Console(file=file, highlight=False, width=None if file.isatty() else WIDTH_UNLIMITED)
 
 
 def remarks() -> Console:
     """Where progress and remarks go."""
-    console = Console(stderr=True, highlight=False)
-    return console if console.is_terminal else Console(stderr=True, highlight=False, width=WIDTH_UNLIMITED)
+    return Console(file=sys.stderr, highlight=False, width=None if sys.stderr.isatty() else WIDTH_UNLIMITED)
 
 
 def count_text(value: float) -> str:
     """1234567 → "1,234,567"."""
     return f"{value:,.0f}"
+
+
+def rows_text(count: int) -> str:
+    """1 → "1 row"."""
+    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def short_text(value: float, unit: str = "") -> str:
@@ -84,21 +114,31 @@ def table(*columns: str, right: Iterable[str] = ()) -> Table:
 
 
 def result_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], numeric: Iterable[str]) -> Table:
-    """The rows of a query."""
+    """The rows of a query; the numbers of a column have as many decimals as the one that needs most."""
     made = table(*columns, right=numeric)
+    rows = list(rows)
+    decimals = [_decimals(row[index] for row in rows) for index in range(len(columns))]
     for row in rows:
-        made.add_row(*(cell(value) for value in row))
+        made.add_row(*(cell(value, places) for value, places in zip(row, decimals, strict=True)))
     return made
 
 
-def cell(value: Any) -> Text:
+def _decimals(values: Iterable[Any]) -> int | None:
+    """How many decimals show six significant digits of every float, without zeros at the end; None for huge ones."""
+    texts = [f"{value:.6g}" for value in values if isinstance(value, float)]
+    if any("e" in text or "n" in text for text in texts):  # exponents, nan, inf
+        return None
+    return max((len(text.partition(".")[2]) for text in texts), default=0)
+
+
+def cell(value: Any, decimals: int | None = None) -> Text:
     """One value of a result as people read it; NULL is faint so that it is told from the text."""
     if value is None:
         return Text("NULL", style=FAINT)
     if isinstance(value, bool):
         return Text("true" if value else "false")
     if isinstance(value, float):
-        return Text(f"{value:.6g}" if abs(value) < 1e6 else f"{value:,.1f}")
+        return Text(f"{value:.6g}" if decimals is None else f"{value:.{decimals}f}")
     if isinstance(value, datetime):
         return Text(value.strftime("%Y-%m-%d %H:%M:%S") + (f".{value.microsecond:06d}" if value.microsecond else ""))
     return Text(str(value))

@@ -33,6 +33,7 @@ from malamute.loadgen import LoadRun
 RECENT_S = 3
 LINE_EVERY_S = 5.0
 SPARK_SECONDS = 60
+RATE_WIDTHS = (18, 18, 18, 13)
 
 
 @contextmanager
@@ -41,7 +42,7 @@ def live_load(err: Console, json_bytes: float) -> Iterator[Callable[[LoadRun], N
     if not err.is_terminal:
         yield _Lines(err, json_bytes).show
         return
-    with Live(console=err, refresh_per_second=4, transient=True) as live:
+    with Live(console=err, refresh_per_second=4, transient=True, redirect_stdout=False) as live:
         yield lambda run: live.update(load_view(run, json_bytes))
 
 
@@ -59,7 +60,7 @@ def load_view(run: LoadRun, json_bytes: float) -> RenderableType:
     )
     # The running second is not full yet.
     full_seconds = [second.events for second in series.seconds[: int(run.elapsed_s)]]
-    spark = Text(sparkline(full_seconds, SPARK_SECONDS), style=ACCENT)
+    spark = Text.assemble((sparkline(full_seconds, SPARK_SECONDS), ACCENT), ("  events each second", FAINT))
     return Group(clock, Text(), _rates(run, json_bytes), Text(), spark, Text(), shards_table(run.status))
 
 
@@ -68,6 +69,8 @@ def _rates(run: LoadRun, json_bytes: float) -> Table:
     recent = series.recent(run.elapsed_s, RECENT_S)
     seconds = max(1, min(RECENT_S, int(run.elapsed_s)))
     made = table("", "now", "mean", "total", right=("now", "mean", "total"))
+    for column, width in zip(made.columns, RATE_WIDTHS, strict=True):
+        column.min_width = width  # numbers that grow must not make the view jump
     now, mean = recent.events / seconds, series.events_per_s
     made.add_row("events", f"{short_text(now)}/s", f"{short_text(mean)}/s", count_text(series.total_events))
     made.add_row(

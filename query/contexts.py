@@ -38,6 +38,10 @@ _MOMENT_VALUES: Final = words(
     "now today current_date get_current_timestamp transaction_timestamp to_timestamp make_timestamp make_timestamptz "
     "date_trunc time_bucket current_localtimestamp"
 )
+_NUMBER_VALUES: Final = _NUMBER_CALLS - {"to_timestamp", "make_timestamp", "isnan", "isinf", "isfinite", "bar"} | words(
+    "count length len strlen date_part datediff date_diff year month day hour minute second epoch epoch_us"
+)
+_SAME_TYPE_CALLS: Final = frozenset({"min", "max", "any_value", "first", "last", "coalesce", "greatest", "least"})
 _LIST_CALLS: Final = frozenset({"unnest"})
 _NUMBER_TYPES: Final = exp.DataType.NUMERIC_TYPES
 _MOMENT_TYPES: Final = exp.DataType.TEMPORAL_TYPES
@@ -80,7 +84,7 @@ def _arithmetic(node: exp.Expr, parent: exp.Expr, kind_of: KindOf) -> str:
 
 
 def _member(node: exp.Expr, parent: exp.Between | exp.In, kind_of: KindOf) -> str:
-    others = [parent.this, *parent.expressions] if isinstance(parent, exp.In) else list(parent.iter_expressions())
+    others = list(parent.iter_expressions())
     kinds = {_type_of(other, kind_of) for other in others if other is not node}
     return (kinds.pop() or PLAIN) if len(kinds) == 1 else PLAIN
 
@@ -116,5 +120,9 @@ def _type_of(node: exp.Expr, kind_of: KindOf) -> str | None:
     if isinstance(node, _ARITHMETIC):
         sides = [_type_of(side, kind_of) for side in node.iter_expressions()]
         return MOMENT if MOMENT in sides else NUMBER
+    if isinstance(node, exp.Subquery) and isinstance(node.this, exp.Select):
+        return _type_of(node.this.expressions[0].unalias(), kind_of)
     name = call_name(node)
-    return MOMENT if name in _MOMENT_VALUES else NUMBER if name in _NUMBER_CALLS else None
+    if name in _SAME_TYPE_CALLS and node.expressions:
+        return _type_of(node.expressions[0], kind_of)
+    return MOMENT if name in _MOMENT_VALUES else NUMBER if name in _NUMBER_VALUES else None

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from core.errors import BudgetExceeded, Corrupt, InvalidQuery, MalamuteError, Unavailable
 from core.limits import GIB
+from query.dialect import quote
 
 _UTC_TYPES: Final = (pa.timestamp("us", "Etc/UTC"), pa.timestamp("us", "UTC"))
 
@@ -36,6 +37,11 @@ class Session:
     def register(self, name: str, table: Any) -> None:
         """Give an Arrow table the name `name` in this session, without a copy."""
         self._cursor.register(name, table)
+
+    def view(self, name: str, sql: str) -> None:
+        """Give the result of `sql` the name `name` in this session; it runs when it is read."""
+        with self._mapped_errors():
+            self._cursor.execute(f"CREATE OR REPLACE TEMP VIEW {quote(name)} AS {sql}")
 
     def bind(self, sql: str) -> Bound:
         """Names and types of the result of `sql`. Raises InvalidQuery when it does not bind."""
@@ -107,6 +113,9 @@ class Executor:
         }
         for name, value in settings.items():
             self._connection.execute(f"SET {name} = {_setting(value)}")
+
+        scalars = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type = 'scalar'"
+        self.scalar_functions = frozenset(name for (name,) in self._connection.execute(scalars).fetchall())
 
     @contextmanager
     def session(self, *, seconds: float | None = None, query_id: str = "") -> Iterator[Session]:

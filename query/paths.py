@@ -200,8 +200,10 @@ class _Resolver:
             return
         source, target = hit.source, hit.target
         written = ".".join(part.name for part in (parts[1:] if hit.qualifier else parts))
-        if target.path and target.path not in source.shape.paths and not source.shape.has_rest:
-            self.warnings[source.unknown_warning(written)] = None
+        if target.path and target.path not in source.shape.paths:
+            warning = source.unknown_warning(written)
+            if warning is not None:
+                self.warnings[warning] = None
         column = resolved_column(source, target, hit.qualifier)
         projected = isinstance(node.parent, exp.Select) and node.arg_key == "expressions"
         if projected and written.casefold() != target.display.casefold():

@@ -21,7 +21,7 @@ from query.pruning import conjuncts, predicates, time_range
 from query.rows import split_rows
 from query.shape import StreamShape
 from query.simple import SimpleSelect, simplify
-from query.split import Split, cast_for, empty_relation
+from query.split import Split, cast_for, stand_in
 from query.two_phase import split_aggregation
 
 
@@ -48,7 +48,9 @@ def plan(
     resolved = resolve(statement.tree, shapes, time_attributes or {})
     with executor.session() as session:
         # Binding the whole query once gives the result's names, and the engine's own message when it is wrong.
-        names = _display_names(session.bind(_over_empty(resolved)).names, resolved)
+        for source in resolved.sources:
+            stand_in(source, session)
+        names = _display_names(session.bind(render(resolved.tree)).names, resolved)
         pin_now(resolved.tree, SystemClock().now_us() if now_us is None else now_us)
         return _split_plan(resolved, names, executor, session) or _gather_plan(resolved, names, session)
 
@@ -56,7 +58,7 @@ def plan(
 def _split_plan(
     resolved: Resolved, names: tuple[str, ...], executor: Executor, session: Session
 ) -> DistributedPlan | None:
-    select = simplify(resolved)
+    select = simplify(resolved, executor.scalar_functions)
     if select is None:
         return None
     split = split_aggregation(select, executor, session) or split_rows(select, session)
@@ -66,7 +68,7 @@ def _split_plan(
     return DistributedPlan(
         kind=split.kind,
         leaf=Leaf((_split_scan(select, split, session),)),
-        merge_sql=split.merge_sql.replace("{input}", quote(token)),
+        merge_sql=split.merge_sql,
         inputs=(token,),
         casts=(tuple(cast_for(type_) for type_ in split.types),),
         names=names,
@@ -104,14 +106,6 @@ def _gather_plan(resolved: Resolved, names: tuple[str, ...], session: Session) -
 def _constant(table: pa.Table) -> DistributedPlan:
     names = tuple(table.column_names)
     return DistributedPlan(CONSTANT, Leaf(()), "", (), (), names, table=table)
-
-
-def _over_empty(resolved: Resolved) -> str:
-    sql = render(resolved.tree)
-    for source in resolved.sources:
-        named = f"{quote(source_token(source.id))} AS {quote(source.alias)}"
-        sql = sql.replace(named, empty_relation(source))
-    return sql
 
 
 def _display_names(names: tuple[str, ...], resolved: Resolved) -> tuple[str, ...]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from query.dialect import render
 from query.executor import Session
 from query.fragment import PROJECT, TOP_N
-from query.simple import SimpleSelect, constant_count, ordered
-from query.split import Split, empty_relation
+from query.simple import SimpleSelect, constant_count, has_aggregate, ordered
+from query.split import INPUT, Split
 
 
 def split_rows(select: SimpleSelect, session: Session) -> Split | None:
     """The two halves of `select`, None when it aggregates or its LIMIT is not a plain number of rows."""
     limit, offset = constant_count(select.limit), constant_count(select.offset)
     if select.keys is not None or select.having is not None or select.distinct or limit is None or offset is None:
+        return None
+    if any(has_aggregate(node) for node in (*select.items, *(term.expression for term in select.order))):
         return None
     texts = [render(item) for item in select.items]
     shipped = list(texts)
@@ -23,13 +25,13 @@ def split_rows(select: SimpleSelect, session: Session) -> Split | None:
             shipped.append(text)
         order.append(render(ordered(term, f"c{shipped.index(text)}")))
     items = ", ".join(f"{text} AS c{index}" for index, text in enumerate(shipped))
-    types = session.bind(f"SELECT {items} FROM {empty_relation(select.source)}").types
+    types = session.bind(f"SELECT {items} FROM {INPUT}").types
     sorting = f" ORDER BY {', '.join(order)}" if order else ""
     tail = f"WHERE {render(select.where)}" if select.where is not None else ""
     if select.limit is not None:
         tail += f"{sorting} LIMIT {limit + offset}"
     result = ", ".join(f"c{index}" for index in range(len(texts)))
-    sql = f"SELECT {result} FROM {{input}}{sorting}"
+    sql = f"SELECT {result} FROM {INPUT}{sorting}"
     sql += f" LIMIT {limit}" if select.limit is not None else ""
     sql += f" OFFSET {offset}" if offset else ""
     kind = TOP_N if select.limit is not None else PROJECT

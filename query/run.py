@@ -54,23 +54,24 @@ def run_merge(
     if not results:
         results = [run_leaf(plan.leaf, {}, _no_files, executor, seconds=seconds, query_id=query_id)]
     with executor.session(seconds=seconds, query_id=query_id) as session:
-        sql = plan.merge_sql
         for position, name in enumerate(plan.inputs):
             table = pa.concat_tables([result.tables[position] for result in results])
-            sql = sql.replace(quote(name), _input(session, name, table, plan.casts[position]))
-        return session.table(sql).rename_columns(plan.names)
+            _give(session, name, table, plan.casts[position])
+        return session.table(plan.merge_sql).rename_columns(plan.names)
 
 
-def _input(session: Session, name: str, table: pa.Table, casts: tuple[str, ...]) -> str:
-    """Register `table` and give the SQL that reads it with the types that it had at the leaves."""
-    session.register(name, table)
+def _give(session: Session, name: str, table: pa.Table, casts: tuple[str, ...]) -> None:
+    """Make `table` readable as `name`, with the types that it had at the leaves."""
     if not any(casts):
-        return quote(name)
+        session.register(name, table)
+        return
+    arrived = f"{name}_arrived"
+    session.register(arrived, table)
     items = [
         f"CAST({quote(column)} AS {type_}) AS {quote(column)}" if type_ else quote(column)
         for column, type_ in zip(table.column_names, casts, strict=True)
     ]
-    return f"(SELECT {', '.join(items)} FROM {quote(name)})"
+    session.view(name, f"SELECT {', '.join(items)} FROM {quote(arrived)}")
 
 
 def _no_files(segment: Segment) -> str:

@@ -64,7 +64,7 @@ def _select_groups(
         segment_groups.setdefault(_signature(layout), (layout, []))[1].append(segment)
     for layout, segments in segment_groups.values():
         located = ", ".join(literal(files(segment)) for segment in segments)
-        selects.append(_select(scan.columns, layout, snapshot, f"read_parquet([{located}])"))
+        selects.append(_select(scan.columns, layout, snapshot, f"read_parquet([{located}], hive_partitioning = false)"))
     for number, (layout, table) in enumerate(_batch_tables(batches, scan.columns, paths, wants_rest)):
         name = f"__malamute_memtable_{scan.alias}_{number}"
         session.register(name, table)

@@ -6,17 +6,25 @@ Splitting rules work on this form only. Never decides how to split.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from sqlglot import exp
 
-from query.aggregates import AGGREGATE_NAMES
+from query.aggregates import EXPORTABLE
 from query.columns import identifier, is_resolved
-from query.dialect import call_name
+from query.dialect import call_name, words
 from query.paths import Resolved
 from query.sources import StreamSource
 from query.stars import engine_star
 
-_COMPLEX_CLAUSES = ("with_", "joins", "laterals", "qualify", "windows", "sample", "pivots", "locks", "kind", "exclude")
+# Row-wise calls that the engine has as operators or macros.
+_SCALAR_OPERATORS: Final = words(
+    """
+    unnest coalesce ifnull nullif if try split_part fmod fdiv date_add days_in_month array_append array_prepend
+    list_append list_prepend array_to_string array_reverse list_reverse list_sum list_avg list_min list_max list_count
+    """
+)
+_COMPLEX_CLAUSES: Final = words("with_ joins laterals qualify windows sample pivots locks kind exclude")
 
 
 @dataclass(slots=True)
@@ -45,9 +53,17 @@ class SimpleSelect:
     distinct: bool
 
 
-def simplify(resolved: Resolved) -> SimpleSelect | None:
-    """The simple form of `resolved`, None when it is not simple. Changes a copy of the tree."""
+def simplify(resolved: Resolved, scalar_functions: frozenset[str]) -> SimpleSelect | None:
+    """The simple form of `resolved`, None when it is not simple. Changes a copy of the tree.
+
+    Only calls of `scalar_functions` and of aggregates that can be shipped are simple: an aggregate that is not known
+    to be one would give a row per leaf.
+    """
     if not isinstance(resolved.tree, exp.Select) or not _is_simple(resolved):
+        return None
+    known = scalar_functions | _SCALAR_OPERATORS | frozenset(EXPORTABLE)
+    calls = {call_name(call) for call in resolved.tree.find_all(exp.Anonymous)}
+    if not calls <= known or resolved.tree.find(exp.AggFunc) is not None:
         return None
     select = resolved.tree.copy()
     for column in select.find_all(exp.Column):
@@ -78,7 +94,7 @@ def simplify(resolved: Resolved) -> SimpleSelect | None:
 
 def has_aggregate(node: exp.Expr) -> bool:
     """Whether `node` holds an aggregate call."""
-    return any(call_name(call) in AGGREGATE_NAMES for call in node.find_all(exp.Anonymous))
+    return any(call_name(call) in EXPORTABLE for call in node.find_all(exp.Anonymous))
 
 
 def constant_count(clause: exp.Limit | exp.Offset | None) -> int | None:

@@ -107,12 +107,18 @@ class StreamSource:
         shown = {(target, self.natural(target)) for target in self.visible()}
         return [column.name for key, column in self.columns.items() if key not in shown]
 
-    def unknown_warning(self, name: str) -> str:
-        """The warning for a path that the stream does not hold."""
+    def unknown_warning(self, name: str) -> str | None:
+        """The warning for a path that no column holds; None when it may well stand in `_rest`."""
         names: Iterable[str] = [*self.shape.paths, *HIDDEN_COLUMNS, TIMESTAMP]
         inside = next((path for path in self.shape.paths if path.startswith(name + ".")), None)
         close = inside or nearest(name, names)
         hint = f": did you mean {close!r}?" if close else ""
+        if self.shape.has_rest:
+            return (
+                f"stream {self.stream!r} has no column for {name!r}, only rare paths are searched{hint}"
+                if close
+                else None
+            )
         return f"stream {self.stream!r} has no path {name!r}, it reads as null{hint}"
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from query.columns import source_token
 from query.dialect import quote, words
+from query.executor import Session
 from query.sources import StreamSource
 
 # Types that Arrow carries there and back unchanged; any other is cast again at the coordinator.
@@ -16,9 +18,13 @@ _ROUND_TRIP = words(
 ) | {"TIMESTAMP WITH TIME ZONE", '"NULL"'}
 
 
+# The only source of a split query, as SQL names it.
+INPUT = quote(source_token(0))
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A plan over one stream. `merge_sql` holds `{input}` where the leaves' rows go; `types` are those of its columns.
+    """A plan over one stream. `merge_sql` reads the leaves' rows from INPUT; `types` are those of its columns.
 
     A type is "" where the column is an exported state.
     """
@@ -35,7 +41,7 @@ def cast_for(type_: str) -> str:
     return "" if type_ in _ROUND_TRIP or type_.startswith("DECIMAL") else type_
 
 
-def empty_relation(source: StreamSource) -> str:
-    """A relation without rows that has the columns which a query needs of `source`."""
+def stand_in(source: StreamSource, session: Session) -> None:
+    """Put a relation without rows, with the columns that a query needs of `source`, in place of the source."""
     columns = [f"CAST(NULL AS {column.type}) AS {quote(column.name)}" for column in source.columns.values()]
-    return f"(SELECT {', '.join(columns) or '1'} LIMIT 0) AS {quote(source.alias)}"
+    session.view(source_token(source.id), f"SELECT {', '.join(columns) or '1'} LIMIT 0")

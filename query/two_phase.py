@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from query.aggregates import AGGREGATE_NAMES, EXPORTABLE, Signature, find_signature
+from query.aggregates import EXPORTABLE, Signature, find_signature
 from query.columns import identifier, is_resolved
 from query.dialect import call_name, quote, render
 from query.executor import Executor, Session
 from query.fragment import PARTIAL_AGGREGATE
 from query.simple import SimpleSelect, has_aggregate, ordered
-from query.split import Split, empty_relation
+from query.split import INPUT, Split
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ def _collect(select: SimpleSelect) -> list[_Aggregate] | None:
     found: dict[str, _Aggregate] = {}
     for expression in expressions:
         for node in expression.find_all(exp.Anonymous):
-            if call_name(node) not in AGGREGATE_NAMES:
+            if call_name(node) not in EXPORTABLE:
                 continue
             whole = node.parent if isinstance(node.parent, exp.Filter) else node
             text = render(whole)
@@ -106,7 +106,7 @@ def _argument_types(
     if not texts:
         return {}
     ordered_texts = sorted(texts)
-    bound = session.bind(f"SELECT {', '.join(ordered_texts)} FROM {empty_relation(select.source)}")
+    bound = session.bind(f"SELECT {', '.join(ordered_texts)} FROM {INPUT}")
     return dict(zip(ordered_texts, bound.types, strict=True))
 
 
@@ -191,7 +191,7 @@ def _assemble(
     where = f"WHERE {render(select.where)}" if select.where is not None else ""
     group = f"GROUP BY {', '.join(str(index + 1) for index in range(len(grouped)))}" if grouped else ""
     merged_group = f" GROUP BY {', '.join(quote(f'k{index}') for index in range(len(keys)))}" if keys else ""
-    body = f"(SELECT {', '.join(inner) or '1'} FROM {{input}}{merged_group}) AS merged"
+    body = f"(SELECT {', '.join(inner) or '1'} FROM {INPUT}{merged_group}) AS merged"
     items = ", ".join(f"{text} AS c{index}" for index, text in enumerate(merge.items))
     sql = f"SELECT {'DISTINCT ' if select.distinct else ''}{items} FROM {body}"
     sql += f" WHERE {merge.having}" if merge.having else ""

@@ -5,19 +5,21 @@ Everything lies in one temporary directory and ends with the command, unless the
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 from rich.syntax import Syntax
+from rich.table import Table
 from rich.text import Text
 
 from core.append import LOCAL
@@ -27,14 +29,16 @@ from malamute.commands.load import load_and_verify
 from malamute.commands.sql import numeric_columns
 from malamute.commands.store import Choice, Store, open_store
 from malamute.demo_feed import LogFeed
-from malamute.demo_queries import QUERIES
+from malamute.demo_queries import QUERIES, file_query
 from malamute.display import (
     ACCENT,
+    BAD,
     FAINT,
     count_text,
     output,
     remarks,
     result_table,
+    rows_text,
     seconds_text,
     shards_table,
     table,
@@ -61,10 +65,12 @@ def run(files: Sequence[str], keep: str | None) -> bool:
     tour = _Tour(output(), remarks())
     with _directory() as directory:
         storage = keep or str(directory / "data")
-        return tour.give(storage, directory / "ray" / "session_latest" / "logs", files, kept=keep)
+        # Ray prints a long notice when the killed process dies.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return tour.give(storage, directory / "ray" / "session_latest" / "logs", files, kept=keep)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _directory() -> Iterator[Path]:
     """A temporary directory that Ray puts its own files into as well."""
     # Paths of Ray's sockets may have 107 characters: macOS' own temporary directories are too long.
@@ -83,6 +89,7 @@ class _Tour:
     out: Console
     err: Console
     steps: int = 0
+    file_streams: list[str] = field(default_factory=list)
 
     def give(self, storage: str, log_directory: Path, files: Sequence[str], *, kept: str | None) -> bool:
         began = time.monotonic()
@@ -112,6 +119,7 @@ class _Tour:
             made.add_row("commits", count_text(receipt.accepted), "git log of the repository this runs in")
         for file in files:
             stream = stream_name(file)
+            self.file_streams.append(stream)
             receipt = client.write(stream, file)
             rejected = f", {count_text(len(receipt.rejected))} rejected" if receipt.rejected else ""
             made.add_row(stream, count_text(receipt.accepted), Text(f"{file}{rejected}"))
@@ -139,19 +147,19 @@ class _Tour:
         """A handful of questions."""
         self.step("Questions", "Plain SQL over everything that was acknowledged until just now.")
         streams = client.streams()
-        for query in QUERIES:
+        for query in (*QUERIES, *(file_query(stream) for stream in dict.fromkeys(self.file_streams))):
             if not all(stream in streams for stream in query.streams):
                 continue
-            self.out.print()
             self.out.print(Text(query.title))
             self.out.print(
-                Syntax(query.sql.strip(), "sql", theme="ansi_light", background_color="default", padding=(0, 2))
+                Syntax(query.sql.strip(), "sql", theme="ansi_light", background_color="default", padding=(1, 2))
             )
             started = time.monotonic()
             result = client.sql(query.sql)
             seconds = time.monotonic() - started
             self.out.print(result_table(result.columns, result, numeric_columns(result)))
-            self.say(f"{count_text(len(result))} rows in {seconds_text(seconds)}")
+            self.say(f"{rows_text(len(result))} in {seconds_text(seconds)}")
+            self.out.print()
 
     def kill(self, store: Store) -> bool:
         """Numbered events, a SIGKILL in their middle, and the count."""
@@ -162,7 +170,7 @@ class _Tour:
         )
         before = {shard["shard"]: shard for shard in store.client.status().shards}
         victim = before[max(before)]
-        killer = _Killer(victim["pid"])
+        killer = _Killer(victim["pid"], lambda: self.err.print(f"SIGKILL to process {victim['pid']}", style=BAD))
         report, found = load_and_verify(store, _plan(NUMBERED, "numbered"), self.err, on_tick=killer.tick)
         after = next(shard for shard in store.client.status().shards if shard["shard"] == victim["shard"])
         made = table(
@@ -180,10 +188,14 @@ class _Tour:
             )
         self.out.print(made)
         self.say(
-            f"The longest wait of a batch, from when it was due to its acknowledgement: "
-            f"{seconds_text(report['due_ms']['max'] / 1000)}. {count_text(report['duplicates'])} events came twice "
-            f"because their acknowledgement was lost, and were stored once."
+            f"The longest that a batch waited, from when it was due to its acknowledgement: "
+            f"{seconds_text(report['due_ms']['max'] / 1000)}."
         )
+        if report["duplicates"]:
+            self.say(
+                f"{count_text(report['duplicates'])} events were sent again because their acknowledgement was lost, "
+                f"and were stored once."
+            )
         self.out.print()
         self.out.print(proof(found))
         return bool(report["verification"]["exact"]) and killer.killed
@@ -194,13 +206,15 @@ class _Tour:
         where = f" --storage {kept}" if kept else ""
         if kept:
             self.say(f"The data are in {kept}.", style="")
+        grid = Table.grid(padding=(0, 3))
         for command, what in (
             (f"malamute up{where}", "a deployment that stays"),
-            (f"malamute ingest{where} logs FILE.ndjson", "store your own events"),
-            (f'malamute sql{where} "SELECT * FROM logs LIMIT 5"', "ask"),
+            (f"malamute ingest{where} mine FILE.ndjson", "store your own events"),
+            (f'malamute sql{where} "SELECT count(*) FROM mine"', "ask"),
             ("malamute load --rate 1_000_000", "see what this machine can take"),
         ):
-            self.out.print(f"  [{ACCENT}]{command}[/]  [{FAINT}]{what}[/]", soft_wrap=True)
+            grid.add_row(Text(f"  {command}", style=ACCENT), Text(what, style=FAINT))
+        self.out.print(grid)
 
     def step(self, title: str, text: str) -> None:
         """The heading of a step."""
@@ -218,8 +232,9 @@ class _Tour:
 class _Killer:
     """Kills one process when the load has run for KILL_AT_S."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, say: Callable[[], None]) -> None:
         self._pid = pid
+        self._say = say
         self.killed = False
 
     def tick(self, run: LoadRun) -> None:
@@ -227,6 +242,7 @@ class _Killer:
         if not self.killed and run.elapsed_s >= KILL_AT_S:
             os.kill(self._pid, signal.SIGKILL)
             self.killed = True
+            self._say()
 
 
 def stream_name(file: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +12,7 @@ import pyarrow.csv
 
 from core.errors import InvalidRequest
 from malamute.commands.store import Choice, open_store
-from malamute.display import FAINT, count_text, output, remarks, result_table, seconds_text
+from malamute.display import FAINT, output, remarks, result_table, results, rows_text, seconds_text
 from malamute.result import Result
 
 
@@ -21,6 +20,7 @@ def run(choice: Choice, text: str, format_: str, timeout_s: float) -> None:
     """Run `text` and print its rows; warnings and cost go to stderr."""
     if format_ not in FORMATS:
         raise InvalidRequest(f"format {format_!r} is not known: use one of {', '.join(FORMATS)}")
+    results()
     err = remarks()
     with open_store(choice, err, create=False) as store:
         started = time.monotonic()
@@ -29,7 +29,7 @@ def run(choice: Choice, text: str, format_: str, timeout_s: float) -> None:
     for warning in result.warnings:
         err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     FORMATS[format_](result)
-    err.print(f"{count_text(len(result))} rows in {seconds_text(seconds)}", style=FAINT)
+    err.print(f"{rows_text(len(result))} in {seconds_text(seconds)}", style=FAINT)
 
 
 def show(result: Result) -> None:
@@ -48,15 +48,15 @@ def numeric_columns(result: Result) -> list[str]:
 
 
 def _json(result: Result) -> None:
-    sys.stdout.write("[")
+    results().write("[")
     for number, row in enumerate(_plain_rows(result)):
-        sys.stdout.write((",\n " if number else "\n ") + row)
-    sys.stdout.write("\n]\n" if len(result) else "]\n")
+        results().write((",\n " if number else "\n ") + row)
+    results().write("\n]\n" if len(result) else "]\n")
 
 
 def _ndjson(result: Result) -> None:
     for row in _plain_rows(result):
-        sys.stdout.write(row + "\n")
+        results().write(row + "\n")
 
 
 def _plain_rows(result: Result) -> Iterator[str]:
@@ -78,13 +78,13 @@ def _csv(result: Result) -> None:
         if pa.types.is_nested(field.type):
             texts = [None if value is None else json.dumps(value, default=_plain) for value in table[index].to_pylist()]
             table = table.set_column(index, field.name, pa.array(texts, pa.string()))
-    sys.stdout.flush()
-    pyarrow.csv.write_csv(table, sys.stdout.buffer)
+    results().flush()
+    pyarrow.csv.write_csv(table, results().buffer)
 
 
 def _arrow(result: Result) -> None:
     table = result.to_arrow()
-    with pa.ipc.new_stream(sys.stdout.buffer, table.schema) as writer:
+    with pa.ipc.new_stream(results().buffer, table.schema) as writer:
         writer.write_table(table)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 
 from malamute.commands.store import Choice, open_store
-from malamute.display import count_text, output, remarks, shards_table
+from malamute.display import count_text, output, remarks, results, shards_table
 
 
 def run(choice: Choice, as_json: bool) -> bool:
@@ -16,8 +15,8 @@ def run(choice: Choice, as_json: bool) -> bool:
         status = store.client.status()
         streams = sorted(store.client.streams())
     if as_json:
-        json.dump({**status.to_dict(), "streams": streams}, sys.stdout, indent=2, default=str)
-        sys.stdout.write("\n")
+        json.dump({**status.to_dict(), "streams": streams}, results(), indent=2, default=str)
+        results().write("\n")
     else:
         out.print(shards_table(status.shards))
         out.print()

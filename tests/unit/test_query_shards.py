@@ -178,7 +178,9 @@ def natural_values(events: list[tuple[int, int, Event]], path: str) -> tuple[str
     if kinds <= {"int", "uint", "float", "decimal"}:
         return "DOUBLE", [None if v is None else float(v) for v in raw]
     texts = {True: "true", False: "false"}
-    return "VARCHAR", [v if v is None or isinstance(v, str) else texts.get(v, str(v)) if isinstance(v, bool) else str(v) for v in raw]
+    return "VARCHAR", [
+        v if v is None or isinstance(v, str) else texts.get(v, str(v)) if isinstance(v, bool) else str(v) for v in raw
+    ]
 
 
 def oracle(events: Mapping[str, list[tuple[int, int, Event]]]) -> Any:
@@ -208,7 +210,10 @@ def build_shards(directory: Path, seed: int = 7, rows: int = 400) -> Shards:
     executor = Executor(threads=2, memory_bytes=2**29, data_directories=[str(directory)])
     shards = Shards(directory, executor)
     shards.add("logs", [random_event(rng, row) for row in range(rows)])
-    traces = [{"id": ("int", row * 2), "service": ("str", "web" if row % 3 else "db"), "span": ("int", row)} for row in range(60)]
+    traces = [
+        {"id": ("int", row * 2), "service": ("str", "web" if row % 3 else "db"), "span": ("int", row)}
+        for row in range(60)
+    ]
     shards.add("traces", [dict(trace) for trace in traces], parts=1)
     return shards
 

@@ -154,7 +154,7 @@ def test_settings_cannot_be_changed() -> None:
         ({"threads": 3}, "threads: unknown key, did you mean 'query.threads'?"),
         ({"ray.adress": "auto"}, "ray.adress: unknown key, did you mean 'ray.address'?"),
         ({"flush.age_s": "90m"}, "flush.age_s: 5400.0 is not allowed: 0.1s to 3600s"),
-        ({"flush.memtable_bytes_target": "97MiB"}, "97MiB is not allowed: 64KiB to 96MiB"),
+        ({"flush.memtable_bytes_target": "513MiB"}, "513MiB is not allowed: 64KiB to 512MiB"),
         ({"ray.resources": {"disk": -1}}, "ray.resources.disk: -1 is not allowed: at least 0"),
         ({"ray.address": "somewhere"}, "'auto', 'local', host:port or ray://host:port"),
         ({"durability": "object"}, "durability: 'object' is not allowed: this version has 'memory' and 'local'"),
@@ -179,9 +179,9 @@ def test_what_is_wrong_is_said_with_key_value_and_what_is_allowed(overrides: dic
 @pytest.mark.parametrize(
     ("overrides", "key"),
     [
-        ({"limits.memtable_bytes_max": "1MiB"}, "limits.memtable_bytes_max: 1MiB is not allowed: at least 192MiB"),
+        ({"limits.memtable_bytes_max": "1MiB"}, "limits.memtable_bytes_max: 1MiB is not allowed: at least 96MiB"),
         ({"storage": "s3://bucket"}, "wal_directory: null is not allowed: with storage s3://bucket name a directory"),
-        ({"shard.memory_bytes": "64MiB"}, "shard.memory_bytes: 64MiB is not allowed: at least 576MiB"),
+        ({"shard.memory_bytes": "64MiB"}, "shard.memory_bytes: 64MiB is not allowed: at least 288MiB"),
         ({"coordinator.memory_bytes": "64MiB"}, "coordinator.memory_bytes: 64MiB is not allowed: at least 1GiB"),
         ({"ray.num_cpus": 1, "shards": 8}, "ray.num_cpus: 1 is not allowed: at least 2.25"),
         ({"ray.address": "auto", "ray.num_cpus": 4}, "ray.num_cpus: 4 is not allowed: it is for starting Ray here"),
@@ -257,9 +257,9 @@ def test_remote_storage_keeps_its_url_and_needs_a_local_wal() -> None:
 def test_tiny_meets_every_relation_with_small_sizes(tmp_path: Path) -> None:
     tiny, usual = Settings.tiny(str(tmp_path)), load_settings(None, {}, {})
     assert tiny.storage == str(tmp_path)
-    assert tiny.flush.memtable_bytes_target * 1000 < usual.flush.memtable_bytes_target
-    assert tiny.limits.memtable_bytes_max * 1000 < usual.limits.memtable_bytes_max
-    assert tiny.limits.wal_file_bytes_target * 1000 < usual.limits.wal_file_bytes_target
+    assert tiny.flush.memtable_bytes_target * 500 < usual.flush.memtable_bytes_target
+    assert tiny.limits.memtable_bytes_max * 500 < usual.limits.memtable_bytes_max
+    assert tiny.limits.wal_file_bytes_target * 500 < usual.limits.wal_file_bytes_target
     assert ("storage", str(tmp_path), "argument") in describe(tiny)
 
 

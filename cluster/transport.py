@@ -61,7 +61,7 @@ def _actor(name: str, deployment: str) -> Any:
         return ray.get_actor(name, namespace=NAMESPACE)
     except ValueError as error:
         raise NotFound(
-            f"no malamute named {deployment!r} runs on this ray cluster: start one with 'malamute up -c ray_config.yaml'"
+            f"no malamute named {deployment!r} runs on this ray cluster: start it with 'malamute up -c ray_config.yaml'"
         ) from error
     except (ConnectionError, RuntimeError) as error:
         raise Unavailable(f"ray does not answer: {error}") from error

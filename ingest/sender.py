@@ -149,12 +149,12 @@ class Sender:
         while True:
             try:
                 return attempt()
-            except Overloaded as error:
-                pause_s, failure = error.retry_after, error
-            except (Unavailable, UnknownOutcome) as error:
-                pause_s, failure = backoff_s, error
-                backoff_s = min(2 * backoff_s, RETRY_BACKOFF_S_MAX)
-            pause_s *= 0.5 + self._rng.random()
-            if self._steady_s() + pause_s > deadline_s:
-                raise failure
+            except (Overloaded, Unavailable, UnknownOutcome) as error:
+                if isinstance(error, Overloaded):
+                    pause_s = error.retry_after
+                else:
+                    pause_s, backoff_s = backoff_s, min(2 * backoff_s, RETRY_BACKOFF_S_MAX)
+                pause_s *= 0.5 + self._rng.random()
+                if self._steady_s() + pause_s > deadline_s:
+                    raise
             self._sleep(pause_s)

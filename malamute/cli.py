@@ -184,8 +184,14 @@ def main() -> None:
     """Run the command line and exit."""
     try:
         app()
-    except MalamuteError as error:
+    except (MalamuteError, OSError) as error:
         if os.environ.get("MALAMUTE_DEBUG"):
             raise
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(f"error: {_words(error)}\n")
         sys.exit(FAILED)
+
+
+def _words(error: MalamuteError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.filename}: {error.strerror.lower()}"
+    return str(error)

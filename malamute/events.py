@@ -18,7 +18,7 @@ from ingest.shred import Shredded, ShredSettings, blocks, fitting, shred_arrow, 
 
 
 def shred_events(events: Any, settings: ShredSettings, clock: Clock) -> Iterator[Shredded]:
-    """Shred any input that Client.write takes, one append's worth at a time; raises InvalidRequest for anything else."""
+    """Shred any input that Client.write takes, one append's worth at a time; raises InvalidRequest for others."""
     for piece in _shred(events, settings, clock):
         batches = [] if piece.batch is None else list(fitting(piece.batch))
         yield replace(piece, batch=batches[0]) if batches else piece

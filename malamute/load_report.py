@@ -19,6 +19,7 @@ from malamute.loadgen import LoadRun
 
 VERSION = 1
 SAMPLE_EVENTS = 10_000
+PRIVATE = ("storage", "wal_directory")  # where somebody's data are: of no use to whoever reads a report
 
 _LIBRARIES = ("malamute", "ray", "pyarrow", "duckdb", "numpy", "numba")
 
@@ -41,7 +42,7 @@ def load_report(
         "run": run.run_id,
         **where_and_what(),
         "plan": {**asdict(run.plan), "shards": run.shards},
-        "settings": {key: value for key, value, _ in settings},
+        "settings": {key: value for key, value, _ in settings if key not in PRIVATE},
         "events": series.total_events,
         "batches": series.batches,
         "duplicates": series.duplicates,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 
 from core.batch import check_batch
-from core.errors import InvalidRequest, MalamuteError, Unavailable
+from core.errors import InvalidRequest, Unavailable
 from core.limits import BATCH_ROWS_TARGET, LINGER_S_DEFAULT, PRODUCER_QUEUE_BATCHES_MAX
 from ingest.sender import Sender
 from ingest.shred import Shredded
@@ -35,7 +36,7 @@ class Producer:
         self._buffer: list[Mapping[str, Any]] = []
         self._lock = threading.Lock()  # guards _buffer and its order in _work
         self._work: queue.Queue[tuple[Any, bytes | None]] = queue.Queue(PRODUCER_QUEUE_BATCHES_MAX)
-        self._failure: MalamuteError | None = None
+        self._failure: Exception | None = None
         self._closed = threading.Event()
         sender.open()
         self._worker = threading.Thread(target=self._run, name=f"producer {sender.producer_id}", daemon=True)
@@ -122,7 +123,7 @@ class Producer:
             try:
                 if events is None:
                     return
-                self._attempt(lambda: self._send(events, position))
+                self._attempt(partial(self._send, events, position))
                 if self._work.empty():
                     self._attempt(self._sender.drain)
             finally:
@@ -132,7 +133,8 @@ class Producer:
         if self._failure is None:
             try:
                 step()
-            except MalamuteError as error:
+            except Exception as error:
+                # Nobody waits in this thread: the next call on the producer raises it.
                 self._failure = error
 
     def _send(self, events: Any, position: bytes | None) -> None:

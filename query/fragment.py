@@ -67,6 +67,7 @@ class StreamScan:
     tail: str
     time_range: TimeRange | None = None
     predicates: tuple[Predicate, ...] = ()
+    few_rows: bool = False  # groups or a limited number of rows come back
 
 
 @dataclass(frozen=True, slots=True)

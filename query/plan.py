@@ -12,7 +12,7 @@ from query.catalog import describe_stream, show_streams
 from query.columns import source_token
 from query.dialect import quote, render
 from query.executor import Executor, Session
-from query.fragment import CONSTANT, GATHER, DistributedPlan, Leaf, ScanColumn, StreamScan
+from query.fragment import CONSTANT, GATHER, PROJECT, DistributedPlan, Leaf, ScanColumn, StreamScan
 from query.gather import gather_scans
 from query.parse import DESCRIBE, SHOW, Statement
 from query.paths import Resolved, resolve
@@ -21,7 +21,7 @@ from query.pruning import conjuncts, predicates, time_range
 from query.rows import split_rows
 from query.shape import StreamShape
 from query.simple import SimpleSelect, simplify
-from query.split import Split, cast_for, stand_in
+from query.split import Split, cast_for, stand_ins
 from query.two_phase import split_aggregation
 
 
@@ -48,9 +48,8 @@ def plan(
     resolved = resolve(statement.tree, shapes, time_attributes or {})
     with executor.session() as session:
         # Binding the whole query once gives the result's names, and the engine's own message when it is wrong.
-        for source in resolved.sources:
-            stand_in(source, session)
-        names = _display_names(session.bind(render(resolved.tree)).names, resolved)
+        bound = executor.bind(session, stand_ins(resolved.sources), render(resolved.tree))
+        names = _display_names(bound.names, resolved)
         pin_now(resolved.tree, SystemClock().now_us() if now_us is None else now_us)
         return _split_plan(resolved, names, executor, session) or _gather_plan(resolved, names, session)
 
@@ -61,7 +60,7 @@ def _split_plan(
     select = simplify(resolved, executor.scalar_functions)
     if select is None:
         return None
-    split = split_aggregation(select, executor, session) or split_rows(select, session)
+    split = split_aggregation(select, executor, session) or split_rows(select, executor, session)
     if split is None:
         return None
     token = source_token(0)
@@ -86,6 +85,7 @@ def _split_scan(select: SimpleSelect, split: Split, session: Session) -> StreamS
         tail=split.tail,
         time_range=time_range(conditions, session),
         predicates=predicates(conditions, select.source),
+        few_rows=split.kind != PROJECT,
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from query.dialect import render
-from query.executor import Session
+from query.executor import Executor, Session
 from query.fragment import PROJECT, TOP_N
 from query.simple import SimpleSelect, constant_count, has_aggregate, ordered
-from query.split import INPUT, Split
+from query.split import INPUT, Split, stand_ins
 
 
-def split_rows(select: SimpleSelect, session: Session) -> Split | None:
+def split_rows(select: SimpleSelect, executor: Executor, session: Session) -> Split | None:
     """The two halves of `select`, None when it aggregates or its LIMIT is not a plain number of rows."""
     limit, offset = constant_count(select.limit), constant_count(select.offset)
     if select.keys is not None or select.having is not None or select.distinct or limit is None or offset is None:
@@ -25,7 +25,7 @@ def split_rows(select: SimpleSelect, session: Session) -> Split | None:
             shipped.append(text)
         order.append(render(ordered(term, f"c{shipped.index(text)}")))
     items = ", ".join(f"{text} AS c{index}" for index, text in enumerate(shipped))
-    types = session.bind(f"SELECT {items} FROM {INPUT}").types
+    types = executor.bind(session, stand_ins([select.source]), f"SELECT {items} FROM {INPUT}").types
     sorting = f" ORDER BY {', '.join(order)}" if order else ""
     tail = f"WHERE {render(select.where)}" if select.where is not None else ""
     if select.limit is not None:

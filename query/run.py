@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from query.dialect import quote
 from query.executor import Executor, Session
-from query.fragment import DistributedPlan, Leaf, LeafResult, LeafStats
+from query.fragment import CONSTANT, PARTIAL_AGGREGATE, TOP_N, DistributedPlan, Leaf, LeafResult, LeafStats
 from query.scan import scan_relation
 from storage.snapshot import Segment, StreamSnapshot
 
@@ -32,7 +32,7 @@ def run_leaf(
         for scan in leaf.scans:
             relation, found = scan_relation(scan, snapshots.get(scan.stream), files, session)
             sql = f"SELECT {scan.items} FROM ({relation}) AS {quote(scan.alias)} {scan.tail}"
-            tables.append(session.table(sql))
+            tables.append(session.table(sql, few_rows=scan.few_rows))
             stats += found
     return LeafResult(tuple(tables), stats)
 
@@ -57,7 +57,8 @@ def run_merge(
         for position, name in enumerate(plan.inputs):
             table = pa.concat_tables([result.tables[position] for result in results])
             _give(session, name, table, plan.casts[position])
-        return session.table(plan.merge_sql).rename_columns(plan.names)
+        few_rows = plan.kind in (PARTIAL_AGGREGATE, TOP_N, CONSTANT)
+        return session.table(plan.merge_sql, few_rows=few_rows).rename_columns(plan.names)
 
 
 def _give(session: Session, name: str, table: pa.Table, casts: tuple[str, ...]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from query.columns import source_token
 from query.dialect import quote, words
-from query.executor import Session
 from query.sources import StreamSource
 
 # Types that Arrow carries there and back unchanged; any other is cast again at the coordinator.
@@ -41,7 +41,11 @@ def cast_for(type_: str) -> str:
     return "" if type_ in _ROUND_TRIP or type_.startswith("DECIMAL") else type_
 
 
-def stand_in(source: StreamSource, session: Session) -> None:
-    """Put a relation without rows, with the columns that a query needs of `source`, in place of the source."""
+def stand_ins(sources: Iterable[StreamSource]) -> dict[str, str]:
+    """Relations without rows, by name, that have the columns which a query needs of each source."""
+    return {source_token(source.id): _empty(source) for source in sources}
+
+
+def _empty(source: StreamSource) -> str:
     columns = [f"CAST(NULL AS {column.type}) AS {quote(column.name)}" for column in source.columns.values()]
-    session.view(source_token(source.id), f"SELECT {', '.join(columns) or '1'} LIMIT 0")
+    return f"SELECT {', '.join(columns) or '1'} LIMIT 0"

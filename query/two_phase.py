@@ -16,7 +16,7 @@ from query.dialect import call_name, quote, render
 from query.executor import Executor, Session
 from query.fragment import PARTIAL_AGGREGATE
 from query.simple import SimpleSelect, has_aggregate, ordered
-from query.split import INPUT, Split
+from query.split import INPUT, Split, stand_ins
 
 
 @dataclass(slots=True)
@@ -39,7 +39,7 @@ def split_aggregation(select: SimpleSelect, executor: Executor, session: Session
     if aggregates is None or (select.keys is None and not aggregates):
         return None
     keys = _unique(select.keys or [])
-    types = _argument_types(select, keys, aggregates, session)
+    types = _argument_types(select, keys, aggregates, executor, session)
     for aggregate in aggregates:
         if not aggregate.distinct:
             aggregate.signature = _signature(
@@ -98,7 +98,7 @@ def _unique(keys: list[exp.Expr]) -> list[exp.Expr]:
 
 
 def _argument_types(
-    select: SimpleSelect, keys: list[exp.Expr], aggregates: list[_Aggregate], session: Session
+    select: SimpleSelect, keys: list[exp.Expr], aggregates: list[_Aggregate], executor: Executor, session: Session
 ) -> dict[str, str]:
     """SQL type of each key and aggregate argument, by its text."""
     texts = {render(node) for node in keys}
@@ -106,7 +106,8 @@ def _argument_types(
     if not texts:
         return {}
     ordered_texts = sorted(texts)
-    bound = session.bind(f"SELECT {', '.join(ordered_texts)} FROM {INPUT}")
+    sql = f"SELECT {', '.join(ordered_texts)} FROM {INPUT}"
+    bound = executor.bind(session, stand_ins([select.source]), sql)
     return dict(zip(ordered_texts, bound.types, strict=True))
 
 

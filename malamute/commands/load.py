@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, NotFound
 from core.ids import check_name
 from malamute.commands.store import Choice, Store, open_store
 from malamute.display import ACCENT, output, remarks
@@ -53,6 +53,8 @@ def run(choice: Choice, asked: Asked, report_path: str | None) -> bool:
     if choice.address is not None and choice.address.startswith("ray://"):
         raise InvalidRequest("a load test runs on the cluster: call it on one of its nodes, with --address auto")
     asked.plan("local")
+    if report_path is not None and not Path(report_path).absolute().parent.is_dir():
+        raise NotFound(f"there is no directory for the report {report_path!r}: make it, or name another")
     out, err = output(), remarks()
     with open_store(choice, err, create=True) as store:
         report, found = load_and_verify(store, asked.plan(store.durability), err)

@@ -29,7 +29,9 @@ def store(shared_store):
 def test_dicts_are_visible_at_once(store, stream):
     receipt = store.write(stream, EVENTS)
     assert (receipt.accepted, receipt.duplicates, receipt.rejected) == (3, 0, [])
-    rows = store.sql(f"SELECT http.status_code, count(*) AS n FROM {stream} WHERE service = 'web' GROUP BY 1 ORDER BY 1")
+    rows = store.sql(
+        f"SELECT http.status_code, count(*) AS n FROM {stream} WHERE service = 'web' GROUP BY 1 ORDER BY 1"
+    )
     assert rows.to_pylist() == [{"http.status_code": 200, "n": 1}, {"http.status_code": 500, "n": 1}]
 
 
@@ -78,7 +80,9 @@ def test_bad_lines_are_named_and_good_ones_stored(store, stream):
 def test_unreadable_timestamps_are_kept_and_counted(store, stream):
     receipt = store.write(stream, [{"timestamp": "yesterday", "n": 1}, {"n": 2}, {"timestamp": 1_700_000_000, "n": 3}])
     assert (receipt.timestamps_unreadable, receipt.timestamps_missing) == (1, 1)
-    rows = store.sql(f'SELECT n, _timestamp_inferred AS i, "timestamp::str" AS raw FROM {stream} ORDER BY n').to_pylist()
+    rows = store.sql(
+        f'SELECT n, _timestamp_inferred AS i, "timestamp::str" AS raw FROM {stream} ORDER BY n'
+    ).to_pylist()
     assert rows == [
         {"n": 1, "i": True, "raw": "yesterday"},
         {"n": 2, "i": True, "raw": None},
@@ -105,9 +109,13 @@ def test_the_answer_is_the_same_before_and_after_a_flush(store, stream):
 def test_joins_windows_and_ctes_use_the_gather_path(store, stream):
     store.write(stream, [{"k": n % 3, "v": n} for n in range(9)])
     store.write(f"{stream}b", [{"k": k, "name": f"k{k}"} for k in range(3)])
-    joined = store.sql(f"SELECT b.name, sum(a.v) AS s FROM {stream} a JOIN {stream}b b ON a.k = b.k GROUP BY 1 ORDER BY 1")
+    joined = store.sql(
+        f"SELECT b.name, sum(a.v) AS s FROM {stream} a JOIN {stream}b b ON a.k = b.k GROUP BY 1 ORDER BY 1"
+    )
     assert joined.to_pylist() == [{"name": "k0", "s": 9}, {"name": "k1", "s": 12}, {"name": "k2", "s": 15}]
-    ranked = store.sql(f"WITH t AS (SELECT v, row_number() OVER (ORDER BY v DESC) r FROM {stream}) SELECT v FROM t WHERE r <= 2")
+    ranked = store.sql(
+        f"WITH t AS (SELECT v, row_number() OVER (ORDER BY v DESC) r FROM {stream}) SELECT v FROM t WHERE r <= 2"
+    )
     assert sorted(row["v"] for row in ranked.to_pylist()) == [7, 8]
 
 
@@ -136,17 +144,17 @@ def test_unknown_path_is_null_with_a_warning(store, stream):
 
 
 @pytest.mark.parametrize(
-    ("sql", "error", "message"),
+    ("sql", "message"),
     [
-        ("SELEC 1", malamute.InvalidQuery, ""),
-        ("SELECT FROM WHERE", malamute.InvalidQuery, ""),
-        ("SELECT 1; SELECT 2", malamute.InvalidQuery, "exactly one"),
-        ("SELECT * FROM read_parquet('/etc/passwd')", malamute.InvalidQuery, "read_parquet"),
-        ("COPY (SELECT 1) TO '/tmp/x'", malamute.InvalidQuery, ""),
+        ("SELEC 1", "cannot parse"),
+        ("SELECT FROM WHERE", "cannot"),
+        ("SELECT 1; SELECT 2", "exactly one"),
+        ("SELECT * FROM read_parquet('/etc/passwd')", "read_parquet"),
+        ("COPY (SELECT 1) TO 'x'", "not allowed"),
     ],
 )
-def test_bad_sql_is_a_typed_error(store, sql, error, message):
-    with pytest.raises(error, match=message):
+def test_bad_sql_is_a_typed_error(store, sql, message):
+    with pytest.raises(malamute.InvalidQuery, match=message):
         store.sql(sql)
 
 

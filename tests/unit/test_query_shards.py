@@ -88,7 +88,7 @@ def to_batch(events: list[tuple[int, Event]], first_offset: int) -> pa.RecordBat
 
 
 def to_segment(batch: pa.RecordBatch, stream: str, path: Path) -> Segment:
-    pq.write_table(pa.table(batch), path, row_group_size=16)
+    pq.write_table(pa.table(batch), path, row_group_size=128)
     columns = []
     for arrow_field, array in zip(batch.schema, batch.columns, strict=True):
         key = key_of(arrow_field)

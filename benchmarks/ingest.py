@@ -32,7 +32,9 @@ def main() -> int:
         ):
             report, found = load_and_verify(store, plan, err)
         out.print(summary(report))
+        out.print()
         out.print(proof(found))
+        out.print()
         reports.append({"benchmark": "ingest", **report})
     (RESULTS / "ingest.json").write_text(json.dumps(reports, indent=1, default=str) + "\n", encoding="utf-8")
     return 0 if all(report["verification"]["exact"] for report in reports) else 1

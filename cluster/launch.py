@@ -70,15 +70,9 @@ def launch(settings: Settings) -> Transport:
     open_storage(open_objects(config), settings.shards)
     try:
         handles = [_start_shard(settings, number) for number in range(settings.shards)]
+        coordinator = _start_coordinator(settings, config)
         for number, handle in enumerate(handles):
             unwrap(handle.open.remote(), LAUNCH_WAIT_S_MAX, f"start of shard {number}")
-        coordinator = CoordinatorActor.options(  # type: ignore[attr-defined]
-            name=coordinator_name(settings.name),
-            namespace=NAMESPACE,
-            lifetime="detached",
-            num_cpus=settings.coordinator.num_cpus,
-            memory=settings.coordinator.memory_bytes,
-        ).remote(settings.name, NAMESPACE, settings.shards, config)
         unwrap(coordinator.info.remote(), LAUNCH_WAIT_S_MAX, "start of the coordinator")
     except MalamuteError:
         stop(settings.name, settings.shards, graceful=False)
@@ -94,6 +88,16 @@ def _start_shard(settings: Settings, number: int) -> Any:
         num_cpus=settings.shard.num_cpus,
         memory=settings.shard.memory_bytes,
     ).remote(shard_config(settings, number))
+
+
+def _start_coordinator(settings: Settings, config: ShardConfig) -> Any:
+    return CoordinatorActor.options(  # type: ignore[attr-defined]
+        name=coordinator_name(settings.name),
+        namespace=NAMESPACE,
+        lifetime="detached",
+        num_cpus=settings.coordinator.num_cpus,
+        memory=settings.coordinator.memory_bytes,
+    ).remote(settings.name, NAMESPACE, settings.shards, config)
 
 
 def stop(deployment: str, shards: int, *, graceful: bool = True) -> list[str]:

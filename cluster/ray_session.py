@@ -36,10 +36,13 @@ def start_local_ray(settings: Settings) -> Callable[[], None]:
     if ray.is_initialized():
         return _nothing
     options = settings.ray
-    if options.address is not None and options.address != "local":
-        return attach_ray(options.address)
+    # Inside a Ray job the cluster is there already, and Ray says where.
+    address = options.address or os.environ.get("RAY_ADDRESS")
+    if address is not None and address != "local":
+        return attach_ray(address)
     arguments: dict[str, Any] = {
-        "num_cpus": options.num_cpus or max(os.cpu_count() or 1, _cpus_needed(settings)),
+        # Ray starts as many workers ahead as there are CPUs: one for each of our actors makes them ready sooner.
+        "num_cpus": options.num_cpus or max(os.cpu_count() or 1, settings.shards + 1),
         "object_store_memory": options.object_store_memory or OBJECT_STORE_BYTES_DEFAULT,
         "include_dashboard": options.include_dashboard,
     }
@@ -66,11 +69,6 @@ def quiet_environment() -> None:
     # Silences a notice about a coming change that does not concern processes without GPUs.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-
-
-def _cpus_needed(settings: Settings) -> int:
-    needed = settings.shards * settings.shard.num_cpus + settings.coordinator.num_cpus
-    return int(-(-needed // 1))
 
 
 def _nothing() -> None:

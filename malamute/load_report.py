@@ -71,6 +71,7 @@ def where_and_what() -> dict[str, Any]:
             "system": platform.platform(),
             "processor": _processor(),
             "cpus": os.cpu_count(),
+            "load_average": round(os.getloadavg()[0], 2),  # much more than the test's own: others were at work
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         },
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in _LIBRARIES}},

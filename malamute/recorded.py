@@ -74,7 +74,9 @@ class Records:
         unfinished.replace(path)
 
     def remove(self, record: Recorded) -> None:
-        """Forget `record`."""
+        """Forget `record`, and end what is left of its own Ray."""
+        if record.ray is not None:
+            record.ray.end()
         self._path(record.storage).unlink(missing_ok=True)
 
     def _path(self, storage: str) -> Path:

@@ -38,7 +38,11 @@ def _choose(column: exp.Column, source: StreamSource, context: str) -> None:
     target = target_of(column)
     natural, wanted = source.natural(target), source.type_in(target, context)
     if wanted == natural or not (source.exposes_all or _is_grouped_value(column)):
-        column.set("this", identifier(source.use(target, wanted).name))
+        name = source.use(target, wanted).name
+        column.set("this", identifier(name))
+        if name != target.display and isinstance(column.parent, exp.Select) and column.arg_key == "expressions":
+            # A path whose name another one took but for its case still shows under its own.
+            column.replace(exp.Alias(this=column.copy(), alias=identifier(target.display)))
         return
     # What groups and stars show is the natural column, so this place has to be an expression over that one.
     column.set("this", identifier(source.use(target, natural).name))

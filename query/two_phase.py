@@ -47,7 +47,7 @@ def split_aggregation(select: SimpleSelect, executor: Executor, session: Session
             )
             if aggregate.signature is None:
                 return None
-    names = {render(key): f"k{index}" for index, key in enumerate(keys)}
+    names = {key: f"k{index}" for index, key in enumerate(keys)}
     merge = _merge_query(select, names, aggregates)
     if merge is None:
         return None
@@ -94,7 +94,7 @@ def _aggregate(whole: exp.Expr, call: exp.Anonymous, column: str) -> _Aggregate 
 
 
 def _unique(keys: list[exp.Expr]) -> list[exp.Expr]:
-    return list({render(key): key for key in keys}.values())
+    return list(dict.fromkeys(keys))
 
 
 def _argument_types(
@@ -130,9 +130,9 @@ class _Merge:
     order: str
 
 
-def _merge_query(select: SimpleSelect, names: dict[str, str], aggregates: list[_Aggregate]) -> _Merge | None:
+def _merge_query(select: SimpleSelect, names: dict[exp.Expr, str], aggregates: list[_Aggregate]) -> _Merge | None:
     """The outer SELECT over keys and finished aggregates, None when it needs anything else."""
-    columns = {render(aggregate.node): aggregate.column for aggregate in aggregates} | names
+    columns = {aggregate.node: aggregate.column for aggregate in aggregates} | names
     items = [_substitute(item, columns) for item in select.items]
     having = _substitute(select.having, columns) if select.having is not None else None
     texts = [render(item) for item in items]
@@ -155,16 +155,13 @@ def _merge_query(select: SimpleSelect, names: dict[str, str], aggregates: list[_
     return _Merge(texts, render(having) if having is not None else "", ", ".join(order))
 
 
-def _substitute(node: exp.Expr, columns: dict[str, str]) -> exp.Expr:
+def _substitute(node: exp.Expr, columns: dict[exp.Expr, str]) -> exp.Expr:
     """A copy of `node` with each known expression, outermost first, replaced by its column."""
-    name = columns.get(render(node))
-    if name is not None:
-        return exp.Column(this=identifier(name))
     copy = node.copy()
-    for child, original in zip(list(copy.iter_expressions()), list(node.iter_expressions()), strict=True):
-        replaced = _substitute(original, columns)
-        if render(replaced) != render(child):
-            child.replace(replaced)
+    if copy in columns:
+        return exp.Column(this=identifier(columns[copy]))
+    for found in [part for part in copy.walk(prune=columns.__contains__) if part in columns]:
+        found.replace(exp.Column(this=identifier(columns[found])))
     return copy
 
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import signal
 import tempfile
+import textwrap
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -151,9 +152,8 @@ class _Tour:
             if not all(stream in streams for stream in query.streams):
                 continue
             self.out.print(Text(query.title))
-            self.out.print(
-                Syntax(query.sql.strip(), "sql", theme="ansi_light", background_color="default", padding=(1, 2))
-            )
+            sql = textwrap.indent(query.sql.rstrip(), "  ")
+            self.out.print(Syntax("", "sql", theme="ansi_light", background_color="default").highlight(sql))
             started = time.monotonic()
             result = client.sql(query.sql)
             seconds = time.monotonic() - started

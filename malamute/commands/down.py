@@ -26,7 +26,6 @@ def run(choice: Choice) -> None:
         problems = _stop(record)
         if record.ray is not None:
             spinner.update(f"[{FAINT}]ending ray at {record.address} …")
-            record.ray.end()
         user_records().remove(record)
     if problems:
         raise Unavailable(

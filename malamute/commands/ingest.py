@@ -46,7 +46,9 @@ def _ingest(
     send, drain, position = _sender(store, stream, producer, tally)
     todo = remaining(files, position)
     if len(todo) < len(files) or any(begin for _, begin in todo):
-        err.print(f"{producer} goes on at {todo[0][0]}, {count_text(todo[0][1])}", style=FAINT, markup=False)
+        err.print(
+            f"{producer} goes on in {todo[0][0]} after position {count_text(todo[0][1])}", style=FAINT, markup=False
+        )
     clock, total = SystemClock(), total_bytes([file for file, _ in todo])
     with _progress(err, tally) as progress:
         task = progress.add_task(stream, total=total)

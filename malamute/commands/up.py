@@ -46,9 +46,9 @@ def run(choice: Choice, shards: int | None, durability: str | None) -> None:
 def _check_not_running(settings: Settings) -> None:
     records = user_records()
     record = records.of_storage(settings.storage)
-    if record is None:
+    if record is None or record.ray is None:
         return
-    if record.alive and record.ray is not None:
+    if record.alive:
         raise StorageInUse(
             f"{record.name!r} runs on {record.storage} already: look at it with 'malamute status', "
             f"end it with 'malamute down'"

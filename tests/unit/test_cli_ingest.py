@@ -86,7 +86,7 @@ def test_rejected_lines_are_named_and_the_others_kept(tmp_path: Path) -> None:
     assert [(name, line) for name, line, _ in source.tally.reasons] == [(str(file), line) for line in range(31, 41)]
 
 
-@pytest.mark.parametrize("deaths", range(12))
+@pytest.mark.parametrize("deaths", range(8))
 def test_a_named_producer_goes_on_where_it_was_killed(tmp_path: Path, deaths: int) -> None:
     first, second = tmp_path / "a.ndjson", tmp_path / "b.ndjson"
     first.write_text(_lines(range(40)))

@@ -17,6 +17,9 @@ import pytest
 from query.fragment import GATHER, PARTIAL_AGGREGATE, PROJECT, TOP_N
 from tests.unit.test_query_shards import NOW_US, Shards, build_shards, oracle
 
+# The engine warns of the copy that query.executor chooses for small results.
+pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result")
+
 _NOW = f"make_timestamptz({NOW_US})"
 
 AGGREGATES = """
@@ -343,10 +346,10 @@ def random_query(rng: random.Random) -> str:
     return f"SELECT id, {', '.join(items)} FROM logs{where} ORDER BY {first}, id{limit}"
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(5))
 def test_random_queries_are_equal(shards: Shards, plain: Any, seed: int) -> None:
     rng = random.Random(seed)
-    for _ in range(25):
+    for _ in range(12):
         query = random_query(rng)
         try:
             assert_equal(shards, plain, query)

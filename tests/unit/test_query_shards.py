@@ -14,6 +14,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import pytest
 
 from core.batch import HIDDEN_COLUMNS, INGESTED_AT, OFFSET, SHARD, TIMESTAMP, TIMESTAMP_INFERRED
 from core.columns import key_of
@@ -25,6 +26,8 @@ from query.run import run_leaf, run_merge
 from query.shape import describe, merge_shapes
 from storage.snapshot import ColumnStats, Segment, StreamSnapshot
 from tests.support.batches import START_US, memtable_batch
+
+pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result")
 
 NOW_US = START_US + 3_600_000_000
 SHARDS = 3

@@ -18,6 +18,11 @@ from core.limits import GIB
 OBJECT_STORE_BYTES_DEFAULT = 1 * GIB
 
 
+def is_connected() -> bool:
+    """Whether this process is connected to a Ray."""
+    return bool(ray.is_initialized())
+
+
 def attach_ray(address: str) -> Callable[[], None]:
     """Connect to the Ray at `address` unless this process is connected; returns how to disconnect."""
     if ray.is_initialized():

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Callable
 
 from cluster.launch import is_running, launch, stop
-from cluster.ray_session import attach_ray, start_local_ray
+from cluster.ray_session import attach_ray, is_connected, start_local_ray
 from cluster.settings import Settings, load_settings
 from cluster.transport import Transport
 from core.errors import InvalidRequest, InvalidSettings
 from core.ids import DEFAULT_TENANT
 from malamute.client import Client
+from malamute.recorded import user_records
 from malamute.siblings import check_siblings
 
 DEPLOYMENT_DEFAULT = "malamute"
@@ -71,13 +73,22 @@ def _attach(
         )
     if address != "auto" and not address.startswith("ray://"):
         raise InvalidRequest(f"address {address!r} is not allowed: use 'auto', 'ray://host:10001', or none to embed")
-    disconnect = attach_ray(address)
+    deployment = name or DEPLOYMENT_DEFAULT
+    disconnect = _join(address, deployment)
     try:
-        transport = Transport(name or DEPLOYMENT_DEFAULT)
+        transport = Transport(deployment)
         return Client(transport, tenant, durability or transport.info["durability"], disconnect)
     except BaseException:
         disconnect()
         raise
+
+
+def _join(address: str, deployment: str) -> Callable[[], None]:
+    """Connect to the Ray at `address`; "auto" is first of all the one that `malamute up` began on this machine."""
+    record = user_records().named(deployment) if address == "auto" and "RAY_ADDRESS" not in os.environ else None
+    if record is not None and record.alive and not is_connected():
+        return record.attach()
+    return attach_ray(address)
 
 
 def _embedded(settings: Settings, tenant: str) -> Client:

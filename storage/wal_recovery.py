@@ -230,7 +230,7 @@ def _why(data: pa.Buffer, file_id: int, position: int) -> str:
 def inspect_wal(fs: FileSystem, path: str) -> Iterator[dict[str, Any]]:
     """Describe a WAL file for people: its header, each record, and what ends it. Stops at the first bad record."""
     data = pa.py_buffer(fs.read(path))
-    header = decode_file_header(data.slice(0, FILE_HEADER_BYTES).to_pybytes(), path)
+    header = decode_file_header(data.slice(0, min(FILE_HEADER_BYTES, data.size)).to_pybytes(), path)
     yield {"position": 0, "type": "FILE", "ok": True, "header": _fields(header), "body_bytes": 0}
     frames, stop = _scan(data, header.file_id)
     for frame in frames:

@@ -311,3 +311,11 @@ def test_t8_a_flipped_byte_of_a_closed_wal_never_loses_a_record() -> None:
         except Corrupt:
             corrupt += 1
     assert corrupt > 500
+
+
+def test_inspecting_a_file_shorter_than_its_header_is_a_typed_error():
+    fs = SimFileSystem()
+    fs.make_directories("/wal")
+    fs.create("/wal/00000001-00000001.wal").write(b"MLMT")
+    with pytest.raises(Corrupt, match="is not a wal file"):
+        list(inspect_wal(fs, "/wal/00000001-00000001.wal"))

@@ -78,9 +78,6 @@ EXPORTABLE: Final = {
 _WHOLE: Final = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT")
 _NUMBERS: Final = (*_WHOLE, "HUGEINT", "DECIMAL", "FLOAT")
 
-# What these answer over no rows at all is not null.
-_ZERO_WHEN_EMPTY: Final = frozenset({"count", "count_star", "regr_count", "approx_count_distinct"})
-
 # Every aggregate of the engine, to tell a grouped value from an aggregate's argument.
 AGGREGATE_NAMES: Final = frozenset(EXPORTABLE) | words(
     """
@@ -121,8 +118,7 @@ class Signature:
         signature = f"{literal(self.name)}, [{types}]"
         if any(self.constants):
             signature += f", [{', '.join(constant or 'NULL' for constant in self.constants)}]"
-        finished = f"finalize(combine_aggr(to_aggregate_state({quote(column)}, {signature})))"
-        return f"COALESCE({finished}, 0)" if self.name in _ZERO_WHEN_EMPTY else finished
+        return f"finalize(combine_aggr(to_aggregate_state({quote(column)}, {signature})))"
 
 
 def find_signature(

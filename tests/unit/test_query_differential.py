@@ -153,6 +153,8 @@ SELECT l.id, t.span FROM logs l JOIN traces t USING (id) WHERE l.service = 'web'
 SELECT l.id, t.span FROM logs l LEFT JOIN traces t ON l.id = t.id AND t.span > 10 WHERE l.id < 50 ORDER BY 1
 SELECT l.id, t.span FROM logs l LEFT JOIN traces t ON l.id = t.id WHERE t.span IS NULL AND l.id < 50 ORDER BY 1
 SELECT t.id, l.id FROM logs l RIGHT JOIN traces t ON l.id = t.id + 390 WHERE t.id < 30 ORDER BY 1
+SELECT t.id FROM logs l RIGHT JOIN traces t ON l.id = t.id + 390 WHERE l.service IS NULL ORDER BY 1
+WITH t AS (SELECT big FROM logs) SELECT typeof(max(big)) AS type, sum(big) AS s FROM t
 SELECT count(*) FROM logs l FULL JOIN traces t ON l.id = t.id WHERE l.size > 1
 SELECT count(*) FROM logs, traces WHERE logs.id = traces.id AND logs.service = traces.service
 SELECT a.id, b.id FROM logs a JOIN logs b ON a.id + 1 = b.id WHERE a.service = 'web' AND b.service = 'api' ORDER BY 1

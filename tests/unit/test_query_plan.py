@@ -181,6 +181,23 @@ def test_pruned_segments_are_not_even_located(make: Make, tmp_path: Path) -> Non
     assert run_leaf(planned.leaf, {"logs": held}, locate, shards.executor).stats.segments_pruned == 1
 
 
+@pytest.mark.parametrize("operator", ["=", ">=", "<=", "BETWEEN t AND"])
+def test_an_event_on_the_bound_is_found(make: Make, tmp_path: Path, operator: str) -> None:
+    shards = make({"a": ("int", 1)})
+    segment = to_segment(to_batch([(9, {"a": ("int", 1)})], 0), "logs", tmp_path / "bound.parquet")
+    shards.snapshots = [{"logs": replace(shards.snapshots[0]["logs"], segments=(segment,), memtable=())}]
+    bound = f"make_timestamptz({segment.timestamp_min_us})"
+    found = shards.query(f"SELECT count(*) AS n FROM logs WHERE timestamp {operator.replace('t', bound)} {bound}")
+    assert found.to_pylist() == [{"n": 1}]
+    assert shards.last_stats.segments_pruned == 0
+
+
+def test_a_limit_reaches_rows_that_stand_on_one_shard(make: Make) -> None:
+    shards = make(*({"a": ("int", row if row % 3 == 0 else 1000 + row)} for row in range(30)))
+    found = shards.query("SELECT a FROM logs ORDER BY a LIMIT 4 OFFSET 5").column("a").to_pylist()
+    assert found == [15, 18, 21, 24]
+
+
 def _zone(kind: str, low: Any, high: Any) -> Any:
     segment = to_segment.__globals__["Segment"]
     stats = ColumnStats("a", ColumnKey("a", kind), 5, low, high)

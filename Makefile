@@ -24,7 +24,7 @@ check: .venv/.installed-dev ## lint, format, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/.installed-dev ## measure; results go to benchmarks/results/local
+bench: .venv/.installed-dev ## measure; results go to benchmarks/results
 	@test -e benchmarks/__main__.py || { echo "there are no benchmarks yet: benchmarks/__main__.py is missing"; exit 1; }
 	$(BIN)/python -m benchmarks
 

@@ -32,7 +32,11 @@ class CoordinatorActor:
         self._config = config
         self._clock = SystemClock()
         self._catalog = CatalogStore(open_objects(config), self._clock, shards)
-        self._executor = Executor(threads=config.query_threads, memory_bytes=config.query_bytes_max)
+        self._executor = Executor(
+            threads=config.query_threads,
+            memory_bytes=config.query_bytes_max,
+            temp_directory=f"{config.cache_directory}/spill-coordinator",
+        )
         self._shards = _Shards(name, namespace, shards)
 
     @ray.method(concurrency_group="control")

@@ -38,7 +38,7 @@ def unwrap(ref: Any, timeout_s: float | None, what: str) -> Any:
     except ActorUnschedulableError as error:
         raise Unavailable(f"{what}: no node has the resources for the actor: {error}") from error
     except ActorDiedError as error:
-        raise Unavailable(f"{what}: the actor is gone: {_first_line(error)}") from error
+        raise UnknownOutcome(f"{what}: the actor is gone for good: {_first_line(error)}; connect again") from error
     except (RayError, ConnectionError) as error:
         raise UnknownOutcome(f"{what}: {type(error).__name__}: {_first_line(error)}: retry") from error
 

@@ -10,7 +10,6 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-import pyarrow as pa
 import ray
 
 from actors.memory import memory_numbers, use_steady_allocator
@@ -41,6 +40,7 @@ class ShardActor:
         self._executor = Executor(
             threads=config.query_threads,
             memory_bytes=config.query_bytes_max,
+            temp_directory=f"{config.cache_directory}/spill",
             data_directories=data_directories(config),
         )
         self._query_seconds_max = config.query_seconds_max
@@ -70,7 +70,7 @@ class ShardActor:
     @ray.method(concurrency_group="query")
     def describe(self, query_id: str, tenant: str, streams: list[str]) -> dict[str, StreamShape]:
         """Pin one snapshot of each stream under `query_id` and say what they hold."""
-        snapshots = {stream: self._host.snapshot(tenant, stream) for stream in streams}
+        snapshots = self._host.snapshots(tenant, streams)
         self._pins.pin(query_id, snapshots)
         return {stream: describe(snapshot) for stream, snapshot in snapshots.items()}
 
@@ -113,10 +113,12 @@ class ShardActor:
     def _flush_loop(self) -> None:
         while not self._stopping.wait(FLUSH_POLL_S):
             try:
+                self._host.open()
                 if self._host.flush_due():
                     self._host.flush()
             except Fenced:
                 return  # a newer owner serves this shard; appends are refused from now on
-            except (MalamuteError, OSError, pa.ArrowException):
-                # Counted and shown in status(); the memtable stays, and its bound pushes back.
+            except Exception:
+                # Counted and shown in status(); the memtable stays, and its bound pushes back. A thread that ended
+                # here would stop flushing without a word.
                 self._stopping.wait(FLUSH_RETRY_S)

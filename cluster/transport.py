@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import ray
+from ray.exceptions import ActorDiedError
 
 from actors.errors import unwrap
 from core.append import Ack, AppendRequest, ProducerOpened
-from core.errors import NotFound, Unavailable
+from core.errors import NotFound, Unavailable, UnknownOutcome
 from core.limits import ACK_WAIT_S_MAX, CONTROL_WAIT_S_MAX
 
 NAMESPACE = "malamute"
@@ -37,7 +38,12 @@ class Transport:
     def ask(self, method: str, *arguments: Any, timeout_s: float = CONTROL_WAIT_S_MAX) -> Any:
         """Call the coordinator and wait."""
         ref = getattr(self._coordinator, method).remote(*arguments)
-        return unwrap(ref, timeout_s, f"{method} on the coordinator")
+        try:
+            return unwrap(ref, timeout_s, f"{method} on the coordinator")
+        except UnknownOutcome as error:
+            if isinstance(error.__cause__, ActorDiedError):
+                raise NotFound(f"the malamute named {self.deployment!r} was stopped: connect again") from error
+            raise
 
     def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
         """See storage.shard.Shard.open_producer."""

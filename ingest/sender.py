@@ -143,18 +143,23 @@ class Sender:
         return self._transport.result(pending, ACK_WAIT_S_MAX)
 
     def _retrying(self, attempt: Callable[[], Any]) -> Any:
-        """Repeat `attempt` with growing, jittered pauses until it answers definitely or the retry budget is spent."""
+        """Repeat `attempt` with growing, jittered pauses until it answers definitely or the retry budget is spent.
+
+        Once an attempt may have been executed, giving up is UnknownOutcome whatever the last attempt said.
+        """
+        unknown: UnknownOutcome | None = None
         deadline_s = self._steady_s() + self._retry_seconds
         backoff_s = RETRY_BACKOFF_S_MIN
         while True:
             try:
                 return attempt()
             except (Overloaded, Unavailable, UnknownOutcome) as error:
+                unknown = error if isinstance(error, UnknownOutcome) else unknown
                 if isinstance(error, Overloaded):
                     pause_s = error.retry_after
                 else:
                     pause_s, backoff_s = backoff_s, min(2 * backoff_s, RETRY_BACKOFF_S_MAX)
                 pause_s *= 0.5 + self._rng.random()
                 if self._steady_s() + pause_s > deadline_s:
-                    raise
+                    raise unknown or error from None
             self._sleep(pause_s)

@@ -302,25 +302,39 @@ class Shard:
         with self._lock:
             self._manifest = manifest
             self._frozen = None
+            self._forget_idle_producers()
             self._counters.flushes += 1
             self._counters.flushed_rows += frozen.rows
 
+    def _forget_idle_producers(self) -> None:
+        known = self._pending.producers
+        kept = retained(known, self._clock.now_us(), PRODUCER_IDLE_S_MAX, PRODUCERS_MAX)
+        for key in known.keys() - kept.keys():
+            del known[key]
+            self._committed.pop(key, None)
+
     # --- reads ----------------------------------------------------------------------------------------------------
 
-    def snapshot(self, tenant: str, stream: str) -> StreamSnapshot:
-        """Everything of the stream that was acknowledged before this call, each event once."""
-        key = (tenant, stream)
+    def snapshots(self, tenant: str, streams: Sequence[str]) -> dict[str, StreamSnapshot]:
+        """Everything of each stream that was acknowledged before this call, each event once, at one instant."""
         with self._lock:
-            frozen = self._frozen.snapshot(key) if self._frozen else ()
-            return StreamSnapshot(
-                shard=self.options.shard,
-                tenant=tenant,
-                stream=stream,
-                manifest_version=self._manifest.version,
-                visible_offset=self._active.next_offset,
-                segments=tuple(s for s in self._manifest.segments if (s.tenant, s.stream) == key),
-                memtable=frozen + self._active.snapshot(key),
-            )
+            memtables = [self._active] if self._frozen is None else [self._frozen, self._active]
+            return {
+                stream: StreamSnapshot(
+                    shard=self.options.shard,
+                    tenant=tenant,
+                    stream=stream,
+                    manifest_version=self._manifest.version,
+                    visible_offset=self._active.next_offset,
+                    segments=tuple(s for s in self._manifest.segments if (s.tenant, s.stream) == (tenant, stream)),
+                    memtable=tuple(batch for memtable in memtables for batch in memtable.snapshot((tenant, stream))),
+                )
+                for stream in streams
+            }
+
+    def snapshot(self, tenant: str, stream: str) -> StreamSnapshot:
+        """The snapshot of one stream."""
+        return self.snapshots(tenant, [stream])[stream]
 
     @property
     def poisoned(self) -> str | None:

@@ -7,7 +7,7 @@ somebody needs the shard. While a poisoned shard cannot be opened again it still
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import Clock
@@ -44,9 +44,9 @@ class ShardHost:
         """See Shard.open_producer."""
         return self._writable().open_producer(tenant, stream, producer_id)
 
-    def snapshot(self, tenant: str, stream: str) -> StreamSnapshot:
-        """See Shard.snapshot."""
-        return self._readable().snapshot(tenant, stream)
+    def snapshots(self, tenant: str, streams: Sequence[str]) -> dict[str, StreamSnapshot]:
+        """See Shard.snapshots."""
+        return self._readable().snapshots(tenant, streams)
 
     def flush(self) -> int:
         """See Shard.flush. A shard that finds itself fenced accepts nothing more."""

@@ -66,7 +66,7 @@ class _Accepted:
 
     stream: StreamKey
     producer: ProducerKey
-    batch: pa.RecordBatch
+    batch: pa.RecordBatch  # stamped
     state: ProducerState
 
 
@@ -87,7 +87,6 @@ class _Pending:
     """The producers as they will be when all queued records are committed, and where to wait for that."""
 
     producers: dict[ProducerKey, ProducerState]
-    tickets: dict[ProducerKey, Ticket] = field(default_factory=dict)
     batches: dict[int, _Accepted] = field(default_factory=dict)  # by first offset
     bytes: int = 0
 
@@ -205,10 +204,9 @@ class Shard:
         state = self._pending.producers[producer]
         state = accepted(state, request.sequence, first_offset, batch.num_rows, request.position, now_us)
         self._pending.producers[producer] = state
-        self._pending.batches[first_offset] = _Accepted(
-            (request.tenant, request.stream), producer, stamp(batch, first_offset, now_us), state
-        )
-        self._pending.bytes += batch_bytes(batch)
+        stamped = stamp(batch, first_offset, now_us)
+        self._pending.batches[first_offset] = _Accepted((request.tenant, request.stream), producer, stamped, state)
+        self._pending.bytes += batch_bytes(stamped)
         self._next_offset = first_offset + batch.num_rows
         return first_offset, ticket
 
@@ -356,7 +354,7 @@ class Shard:
                 "wal_floor": manifest.wal_floor,
                 "wal_bytes": self._wal.bytes,
                 "memtable_rows": self._active.rows + frozen_rows,
-                "memtable_bytes": self._active.bytes + frozen_bytes,
+                "memtable_bytes": self._active.bytes + frozen_bytes + self._pending.bytes,
                 "segments": len(manifest.segments),
                 "segment_bytes": sum(s.bytes for s in manifest.segments),
                 "producers": len(self._committed),

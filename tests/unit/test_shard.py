@@ -162,6 +162,23 @@ def test_a_full_memtable_refuses_and_takes_again_after_a_flush():
     assert append(shard, "p", epoch, sequence, range(500)).duplicate is False
 
 
+def test_what_a_shard_holds_stays_below_its_bound_however_long_it_runs():
+    most = 300_000
+    shard = open_on(SimFileSystem(), options=replace(OPTIONS, memtable_bytes_max=most))
+    epoch = open_producer(shard).epoch
+    held, sequence, refused = [], 0, 0
+    while refused < 20:
+        try:
+            append(shard, "p", epoch, sequence, range(300))
+            sequence += 1
+        except Overloaded:
+            refused += 1
+            shard.flush()
+            assert shard.status()["memtable_bytes"] == 0
+        held.append(shard.status()["memtable_bytes"])
+    assert most / 2 < max(held) <= most
+
+
 def test_a_second_owner_on_the_same_host_is_refused_until_the_first_lets_go():
     fs = SimFileSystem()
     shard = open_on(fs)

@@ -73,11 +73,12 @@ def _choose(name: str, array: pa.Array, rows_sampled: pa.Array, chosen: Encoding
         chosen.explicit[name] = "DELTA_BINARY_PACKED"
     elif pa.types.is_dictionary(type_):
         chosen.dictionary.append(name)
-        _add_bloom(name, array, sample_of(array.dictionary.slice(0, _SAMPLE_ROWS)), len(array.dictionary), chosen)
+        sample = sample_of(array.dictionary.slice(0, _SAMPLE_ROWS), complete=True)
+        _add_bloom(name, array, sample, len(array.dictionary), chosen)
     elif pa.types.is_list(type_):
         chosen.dictionary.append(f"{name}.list.element")
     elif not pa.types.is_boolean(type_):
-        sample = sample_of(array.take(rows_sampled).drop_null())
+        sample = sample_of(array.take(rows_sampled).drop_null(), complete=len(array) <= _SAMPLE_ROWS)
         # What is distinct in the sample stands for all values, nulls left out.
         values = len(array) - array.null_count
         distinct = min(sample.distinct, float(values))
@@ -89,17 +90,16 @@ def _choose(name: str, array: pa.Array, rows_sampled: pa.Array, chosen: Encoding
             _add_bloom(name, array, sample, distinct, chosen)
 
 
-def sample_of(values: pa.Array) -> Sample:
-    """Estimates from the non-null `values` of a sample (integers, floats, text or bytes)."""
+def sample_of(values: pa.Array, *, complete: bool) -> Sample:
+    """Estimates from the non-null `values` of a sample (integers, floats, text or bytes), or of a `complete` column."""
     size = len(values)
     if size == 0:
         return Sample(0.0, 8.0, False)
     found = pc.count_distinct(values).as_py()
     repeated = size - found
-    # A complete column is counted, not estimated.
-    distinct = float(found) if size < _SAMPLE_ROWS else size * size / (2 * max(repeated, 0.5))
-    if 2 * repeated > size:
-        distinct = float(found)
+    # What is complete is counted, not estimated; so is a sample that shows most of its values twice.
+    counted = complete or 2 * repeated > size
+    distinct = float(found) if counted else size * size / (2 * max(repeated, 0.5))
     length, spaces = 8.0, False
     if pa.types.is_string(values.type) or pa.types.is_binary(values.type):
         length = float(pc.mean(pc.binary_length(values)).as_py())

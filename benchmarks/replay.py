@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 
+from actors.memory import use_steady_allocator
 from benchmarks.record import store, value
 from core.append import AppendRequest
 from core.batch import encode_batch
@@ -23,6 +24,7 @@ RUNS = 5
 
 
 def main() -> None:
+    use_steady_allocator()  # as a shard's process does
     directory = tempfile.mkdtemp(prefix="malamute-bench-")
     try:
         _run(directory)

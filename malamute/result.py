@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ class Result:
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         """Rows as tuples of Python values."""
-        for batch in self._table.to_batches():
+        for batch in self._python_table().to_batches():
             yield from zip(*(column.to_pylist() for column in batch.columns), strict=True)
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
@@ -50,7 +51,7 @@ class Result:
 
     def to_pylist(self) -> list[dict[str, Any]]:
         """The rows as dicts."""
-        return list(self._table.to_pylist())
+        return list(self._python_table().to_pylist())
 
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a pandas data frame; needs pandas."""
@@ -68,7 +69,16 @@ class Result:
             raise ValueError(
                 f"scalar() needs one row and one column, not {self._table.num_rows}x{self._table.num_columns}"
             )
-        return self._table.column(0)[0].as_py()
+        return self._python_table().column(0)[0].as_py()
+
+    def _python_table(self) -> pa.Table:
+        """The table with whole decimals as integers where they fit: sums of integers are 128 bits wide in SQL."""
+        table = self._table
+        for index, field in enumerate(table.schema):
+            if pa.types.is_decimal(field.type) and field.type.scale == 0:
+                with contextlib.suppress(pa.ArrowInvalid):  # beyond 64 bits: stays a Decimal
+                    table = table.set_column(index, field.name, table.column(index).cast(pa.int64()))
+        return table
 
     def __repr__(self) -> str:
         return f"<Result {self._table.num_rows} rows x {self._table.num_columns} columns: {', '.join(self.columns)}>"

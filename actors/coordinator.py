@@ -19,7 +19,7 @@ from query.coordinate import QueryAnswer, QueryOptions, run_query
 from query.executor import Executor
 from query.shape import StreamShape
 from storage.catalog import CatalogStore, StreamSettings
-from storage.deployment import ShardConfig, open_objects
+from storage.deployment import ShardConfig, open_objects, spill_directory
 
 GROUPS = {"query": COORDINATOR_QUERIES_MAX, "control": 4}
 
@@ -35,7 +35,7 @@ class CoordinatorActor:
         self._executor = Executor(
             threads=config.query_threads,
             memory_bytes=config.query_bytes_max,
-            temp_directory=f"{config.cache_directory}/spill-coordinator",
+            temp_directory=spill_directory(config, "coordinator"),
         )
         self._shards = _Shards(name, namespace, shards)
 

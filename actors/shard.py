@@ -21,7 +21,7 @@ from query.executor import Executor
 from query.fragment import Leaf, LeafResult
 from query.run import run_leaf
 from query.shape import StreamShape, describe
-from storage.deployment import ShardConfig, data_directories, open_configured_shard, segment_files
+from storage.deployment import ShardConfig, data_directories, open_configured_shard, segment_files, spill_directory
 from storage.pins import Pins
 from storage.shard_host import ShardHost
 
@@ -40,7 +40,7 @@ class ShardActor:
         self._executor = Executor(
             threads=config.query_threads,
             memory_bytes=config.query_bytes_max,
-            temp_directory=f"{config.cache_directory}/spill",
+            temp_directory=spill_directory(config, "shard"),
             data_directories=data_directories(config),
         )
         self._query_seconds_max = config.query_seconds_max

@@ -9,7 +9,6 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import duckdb
@@ -106,9 +105,6 @@ class Executor:
         self._sessions: dict[str, set[Session]] = {}
         self.signatures: dict[Any, Any] = {}  # what query.aggregates found out about this engine
         self._bound: dict[tuple[str, ...], Bound] = {}
-        if temp_directory is not None:
-            # The engine makes only the last level itself.
-            Path(temp_directory).mkdir(parents=True, exist_ok=True)
         self._connection = duckdb.connect(
             ":memory:",
             config={

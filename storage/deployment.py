@@ -78,6 +78,13 @@ def segment_files(config: ShardConfig) -> SegmentFiles:
     return SegmentFiles(open_objects(config), config.cache_directory, SEGMENT_CACHE_BYTES_DEFAULT, fs)
 
 
+def spill_directory(config: ShardConfig, owner: str) -> str:
+    """Where the queries of one process spill what does not fit into memory; made on the way."""
+    directory = f"{config.cache_directory}/spill-{owner}"
+    LocalFileSystem().make_directories(directory)
+    return directory
+
+
 def data_directories(config: ShardConfig) -> list[str]:
     """Where the files lie that segment_files() names: nothing else is read by queries."""
     segments = open_objects(config).local_path(segments_prefix(config.shard).rstrip("/"))

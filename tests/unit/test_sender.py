@@ -138,6 +138,35 @@ def test_an_unknown_outcome_is_kept_and_can_be_drained_later():
     assert [n for _, n in stored_rows(transport.inner.shard, objects_on(transport.inner.fs))] == [7]
 
 
+def test_giving_up_after_an_attempt_without_an_answer_is_an_unknown_outcome():
+    errors = [Unavailable("restarting"), UnknownOutcome("answer lost"), Overloaded("busy", retry_after=0.1)]
+
+    class Failing:
+        tries = 0
+
+        def open_producer(self, *arguments):
+            return ProducerOpened(1, None)
+
+        def submit(self, shard, request):
+            return request
+
+        def result(self, pending, timeout_s):
+            self.tries += 1
+            raise errors[min(self.tries, len(errors)) - 1]
+
+    now = [0.0]
+    transport = Failing()
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    sender = Sender(transport, 0, TENANT, STREAM, "p", retry_seconds=5, sleep=sleep, steady_s=lambda: now[0])
+    sender.send(batch([1]))
+    with pytest.raises(UnknownOutcome, match="answer lost"):
+        sender.drain()
+    assert transport.tries > 3
+
+
 def test_spread_sender_uses_every_shard_with_producers_that_the_placement_pins_there():
     class Recording:
         def __init__(self):

@@ -1,0 +1,1 @@
+"""Campaigns longer than `make test` allows; `make torture` runs them, MINUTES=n sets how long."""

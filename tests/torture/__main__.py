@@ -1,0 +1,62 @@
+"""`make torture`: seeded campaigns of the test suite with new seeds until the time is up; a failure ends it.
+
+Prints what was run with its denominator. Replay a failure with MALAMUTE_SEED=<seed> and the named test.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.kill import test_kill9
+from tests.unit import test_sender, test_shard_crash
+
+Campaign = Callable[[int], None]
+
+
+def kill_9(seed: int) -> None:
+    os.environ["MALAMUTE_SEED"] = str(seed)
+    with tempfile.TemporaryDirectory(prefix="malamute-torture-") as directory:
+        test_kill9.test_kill_9_at_random_times_loses_and_doubles_nothing(Path(directory))
+
+
+CAMPAIGNS: dict[str, tuple[str, Campaign]] = {
+    "T1": (
+        "shard lives with power cuts after random operations",
+        test_shard_crash.test_power_cut_after_any_operation_loses_and_doubles_nothing,
+    ),
+    "T6": (
+        "recoveries with a second power cut inside",
+        test_shard_crash.test_power_cut_inside_recovery_changes_nothing,
+    ),
+    "T16": (
+        "producers over a lossy, repeating transport",
+        test_sender.test_lost_and_repeated_requests_and_answers_store_each_batch_once,
+    ),
+    "T4": (f"processes killed {test_kill9.CYCLES} times each", kill_9),
+}
+
+
+def main(minutes: float) -> int:
+    first = int(os.environ.get("MALAMUTE_SEED", time.time_ns() % 1_000_000))
+    print(f"seeds from {first}, {minutes:g} minutes")
+    for name, (what, campaign) in CAMPAIGNS.items():
+        deadline_s = time.monotonic() + 60 * minutes / len(CAMPAIGNS)
+        runs = 0
+        while runs == 0 or time.monotonic() < deadline_s:
+            try:
+                campaign(first + runs)
+            except AssertionError as failure:
+                print(f"{name}: FAILED with seed {first + runs} after {runs} good runs: {failure}")
+                return 1
+            runs += 1
+        print(f"{name}: {runs} {what}: 0 lost, 0 doubled", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(float(os.environ.get("MINUTES", "4"))))

@@ -31,6 +31,7 @@ WAL_RECORD_BYTES_MAX = 512 * MIB  # a larger length field is damage, not a recor
 MEMTABLE_BYTES_TARGET = 48 * MIB  # flush at this size: ~0.3 M generated log events, ~12 MB of Parquet
 MEMTABLE_BYTES_TARGET_MAX = 512 * MIB  # settings may go up to here: columns are merged with 32-bit string offsets
 MEMTABLE_BYTES_MAX = 3 * MEMTABLE_BYTES_TARGET  # active + being flushed; beyond it appends are Overloaded
+ADMISSION_WAIT_S = 0.5  # an append waits so long for a flush to make room: cheaper than to refuse and send it again
 FLUSH_AGE_S_DEFAULT = 60.0  # an idle shard flushes what is older
 ROW_GROUP_ROWS = 131_072  # unit of pruning; DuckDB has no page index
 FLUSH_WINDOWS_MAX = 64  # files of one stream per flush; beyond it wider windows are used

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from core.clock import Clock
 from core.ids import ShardId
 from core.limits import (
+    ADMISSION_WAIT_S,
     FLUSH_AGE_S_DEFAULT,
     MEMTABLE_BYTES_MAX,
     MEMTABLE_BYTES_TARGET,
@@ -59,6 +60,7 @@ def open_configured_shard(config: ShardConfig, clock: Clock) -> Shard:
         memtable_bytes_max=config.memtable_bytes_max,
         flush_age_s=config.flush_age_s,
         wal_file_bytes_target=config.wal_file_bytes_target,
+        admission_wait_s=ADMISSION_WAIT_S,
     )
     objects = open_objects(config)
     return open_shard(

@@ -47,6 +47,7 @@ class ShardOptions:
     memtable_bytes_max: int
     flush_age_s: float
     wal_file_bytes_target: int
+    admission_wait_s: float = 0.0  # how long an append waits for room before it is refused
 
 
 @dataclass(slots=True)
@@ -112,7 +113,7 @@ class Shard:
         self._stream_settings = stream_settings
         self._clock = clock
         self._directory_lock = lock
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()  # guards all below; notified when a flush made room
         self._flush_lock = threading.Lock()
         self._manifest = state.manifest
         self._active = state.memtable
@@ -139,7 +140,10 @@ class Shard:
         producer: ProducerKey = (request.tenant, request.stream, request.producer)
         batch = self._decode(request)
         with self._lock:
-            verdict = judge(self._pending.producers.get(producer), producer, request.epoch, request.sequence)
+            verdict = self._judge(request, producer)
+            if verdict is Verdict.NEXT and not self._has_room(batch):
+                self._lock.wait_for(lambda: self._has_room(batch), self.options.admission_wait_s)
+                verdict = self._judge(request, producer)  # much may have happened meanwhile
             if verdict is Verdict.NEXT:
                 self._admit(batch)
                 first_offset, ticket = self._enqueue(request, producer, batch)
@@ -176,12 +180,21 @@ class Shard:
         except Corrupt as error:
             raise InvalidRequest(str(error)) from error
 
+    def _judge(self, request: AppendRequest, producer: ProducerKey) -> Verdict:
+        return judge(self._pending.producers.get(producer), producer, request.epoch, request.sequence)
+
+    def _held_bytes(self) -> int:
+        return self._active.bytes + (self._frozen.bytes if self._frozen else 0) + self._pending.bytes
+
+    def _has_room(self, batch: pa.RecordBatch) -> bool:
+        held = self._held_bytes()
+        return held == 0 or held + batch_bytes(batch) <= self.options.memtable_bytes_max
+
     def _admit(self, batch: pa.RecordBatch) -> None:
-        held = self._active.bytes + (self._frozen.bytes if self._frozen else 0) + self._pending.bytes
-        if held and held + batch_bytes(batch) > self.options.memtable_bytes_max:
+        if not self._has_room(batch):
             self._counters.overloaded += 1
             raise Overloaded(
-                f"shard {self.options.shard} holds {held} unflushed bytes of at most "
+                f"shard {self.options.shard} holds {self._held_bytes()} unflushed bytes of at most "
                 f"{self.options.memtable_bytes_max}: send again in {RETRY_AFTER_S} s",
                 retry_after=RETRY_AFTER_S,
             )
@@ -301,6 +314,7 @@ class Shard:
             self._manifest = manifest
             self._frozen = None
             self._forget_idle_producers()
+            self._lock.notify_all()
             self._counters.flushes += 1
             self._counters.flushed_rows += frozen.rows
 
@@ -344,7 +358,6 @@ class Shard:
         with self._lock:
             manifest, counters = self._manifest, self._counters
             frozen_rows = self._frozen.rows if self._frozen else 0
-            frozen_bytes = self._frozen.bytes if self._frozen else 0
             return {
                 "shard": self.options.shard,
                 "epoch": manifest.epoch,
@@ -354,7 +367,7 @@ class Shard:
                 "wal_floor": manifest.wal_floor,
                 "wal_bytes": self._wal.bytes,
                 "memtable_rows": self._active.rows + frozen_rows,
-                "memtable_bytes": self._active.bytes + frozen_bytes + self._pending.bytes,
+                "memtable_bytes": self._held_bytes(),
                 "segments": len(manifest.segments),
                 "segment_bytes": sum(s.bytes for s in manifest.segments),
                 "producers": len(self._committed),

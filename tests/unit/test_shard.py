@@ -337,3 +337,17 @@ def test_full_disk_refuses_writes_serves_reads_and_resumes():
     clock.advance(2)
     host.append(AppendRequest(TENANT, STREAM, "p", epoch, 1, body([2])))
     assert [n for _, n in stored_rows(host._shard, objects_on(fs))] == [1, 2]
+
+
+def test_an_append_that_finds_no_room_waits_for_the_flush():
+    shard = open_on(SimFileSystem(), options=replace(OPTIONS, memtable_bytes_max=10_000, admission_wait_s=30.0))
+    epoch = open_producer(shard).epoch
+    append(shard, "p", epoch, 0, range(700))
+    acks: list[object] = []
+    waiting = threading.Thread(target=lambda: acks.append(append(shard, "p", epoch, 1, range(700, 1400))))
+    waiting.start()
+    waiting.join(timeout=0.2)
+    assert waiting.is_alive() and not acks
+    shard.flush()
+    waiting.join(timeout=20)
+    assert len(acks) == 1 and shard.status()["overloaded"] == 0

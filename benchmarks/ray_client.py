@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 
 import ray
-from ray.util.client.server.server import serve
 
 import malamute
 from benchmarks.record import REPOSITORY, store, value
+from tests.support.client_server import client_server
 
-RUNS = 5
+RUNS = 3
 
 WRITER = """
 import sys, time
@@ -36,14 +35,10 @@ client.close()
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="malamute-bench-") as directory:
         client = malamute.connect(storage=directory, name="bench")
-        server = None
         try:
-            port = _free_port()
-            server = serve("127.0.0.1", port)
-            _compare(f"ray://127.0.0.1:{port}")
+            with client_server(ray.get_runtime_context().gcs_address) as outside:
+                _compare(outside)
         finally:
-            if server is not None:
-                server.grpc_server.stop(0)
             client.close()
 
 
@@ -83,13 +78,6 @@ def _write(address: str) -> tuple[float, float]:
     )
     rate, size = done.stdout.split()[-2:]
     return float(rate), float(size)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 if __name__ == "__main__":

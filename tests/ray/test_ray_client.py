@@ -6,27 +6,26 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-from ray.util.client.server.server import serve
+import ray
 
 from cluster.launch import launch, stop
 from cluster.settings import load_settings
+from tests.support.client_server import client_server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PORT = 23_517
-
-REMOTE = f"""
+REMOTE = """
+import sys
 import malamute
-store = malamute.connect("ray://127.0.0.1:{PORT}", name="remote")
-receipt = store.write("logs", [{{"service": "web", "n": n}} for n in range(100)])
+store = malamute.connect(sys.argv[1], name="remote")
+receipt = store.write("logs", [{"service": "web", "n": n} for n in range(100)])
 assert receipt.accepted == 100, receipt
 with store.producer("outside", stream="logs") as producer:
-    producer.send({{"service": "db", "n": 100}})
-    producer.send_batch([{{"service": "db", "n": 101}}], position=b"p")
+    producer.send({"service": "db", "n": 100})
+    producer.send_batch([{"service": "db", "n": 101}], position=b"p")
     producer.flush()
     assert producer.position() == b"p"
 rows = store.sql("SELECT service, count(*) AS c FROM logs GROUP BY 1 ORDER BY 1").to_pylist()
-assert rows == [{{"service": "db", "c": 2}}, {{"service": "web", "c": 100}}], rows
+assert rows == [{"service": "db", "c": 2}, {"service": "web", "c": 100}], rows
 assert store.flush() == 102
 assert store.status().events == 102
 try:
@@ -40,19 +39,18 @@ print("done")
 """
 
 
-@pytest.fixture
-def client_server(ray_session):
-    server = serve("127.0.0.1", PORT)
-    yield
-    server.grpc_server.stop(0)
-
-
-def test_the_whole_surface_over_ray_client(client_server, storage):
+def test_the_whole_surface_over_ray_client(ray_session, storage):
     launch(load_settings(None, {"storage": storage, "name": "remote"}, {}))
     try:
-        outcome = subprocess.run(
-            [sys.executable, "-c", REMOTE], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
-        )
+        with client_server(ray.get_runtime_context().gcs_address) as address:
+            outcome = subprocess.run(
+                [sys.executable, "-c", REMOTE, address],
+                cwd=REPOSITORY,
+                capture_output=True,
+                text=True,
+                timeout=120,
+                check=False,
+            )
         assert outcome.returncode == 0 and "done" in outcome.stdout, outcome.stderr[-3000:]
     finally:
         assert stop("remote", 2) == []

@@ -39,7 +39,14 @@ def ndjson(batch: pa.RecordBatch) -> bytes:
 
 
 def _text(column: pa.Array) -> pa.Array:
-    return column if column.type == pa.string() else pc.cast(column, pa.string())
+    if column.type == pa.string():
+        return column
+    text = pc.cast(column, pa.string())
+    if pa.types.is_floating(column.type):
+        # Arrow writes whole numbers without a point; in JSON they would come back as integers.
+        whole = pc.match_substring_regex(text, r"^-?\d+$")
+        text = pc.if_else(whole, pc.binary_join_element_wise(text, ".0", ""), text)
+    return text
 
 
 def _joined(*pieces: pa.Array | str) -> pa.Array:

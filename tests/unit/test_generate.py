@@ -11,11 +11,13 @@ import pyarrow.compute as pc
 import pytest
 
 from core.batch import check_batch
+from core.columns import key_of
 from core.errors import InvalidRequest
 from core.limits import BATCH_ROWS_MAX
 from ingest import generate_words as words
 from ingest.generate import LogGenerator, generator
 from ingest.generate_pools import HOSTS, PIECE_ROWS_MAX
+from ingest.shred import ShredSettings, shred_ndjson
 
 NOW_US = 1_700_000_000_000_000
 ROWS = 65_536
@@ -151,3 +153,11 @@ def test_shapes_are_known_by_name() -> None:
 def test_refuses_row_counts_that_no_batch_may_have(rows: int) -> None:
     with pytest.raises(InvalidRequest, match=f"a batch of {rows} rows is not allowed"):
         LogGenerator(1).batch(rows, NOW_US)
+
+
+def test_shredding_the_json_gives_the_columns_of_the_batch():
+    rows = 65_536
+    shredded = shred_ndjson(generator("logs", 3).ndjson(rows, NOW_US), ShredSettings(), ingest_time_us=NOW_US).batch
+    assert shredded is not None
+    direct = generator("logs", 3).batch(rows, NOW_US)
+    assert {key_of(field) for field in shredded.schema} == {key_of(field) for field in direct.schema}

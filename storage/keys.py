@@ -43,6 +43,11 @@ def version_of(key: str) -> int:
     return int(digits)
 
 
+def shard_prefix(shard: int) -> str:
+    """What the keys of all objects of a shard begin with."""
+    return f"shards/{shard:04d}/"
+
+
 def segments_prefix(shard: int) -> str:
     """What the keys of all segments of a shard begin with."""
     return f"shards/{shard:04d}/segments/"

@@ -131,6 +131,20 @@ class LocalObjectStore:
             except OSError as error:
                 raise _unavailable("delete", directory, error) from error
 
+    def remove_unfinished(self, prefix: str) -> None:
+        try:
+            self._sweep(f"{self._root}/{check_prefix(prefix)}".rstrip("/"))
+        except OSError as error:
+            raise Unavailable(f"cannot clean {prefix!r} in {self._root}: {_reason(error)}") from error
+
+    def _sweep(self, directory: str) -> None:
+        for name in self._fs.list(directory):
+            path = f"{directory}/{name}"
+            if name.startswith(TEMPORARY_PREFIX):
+                self._fs.unlink(path)
+            elif self._fs.status(path).is_directory:
+                self._sweep(path)
+
     def local_path(self, key: str) -> str:
         return f"{self._root}/{check_key(key)}"
 

@@ -66,6 +66,10 @@ class ObjectStore(Protocol):
         """Remove the objects; fine when some are not there."""
         ...
 
+    def remove_unfinished(self, prefix: str) -> None:
+        """Remove what creates that were cut off left below `prefix`; only for its sole writer."""
+        ...
+
     def local_path(self, key: str) -> str | None:
         """The path of the object on a local disk, or None where objects are not files."""
         ...

@@ -15,7 +15,7 @@ from core.clock import Clock
 from core.errors import Corrupt, Unavailable
 from core.ids import ShardId
 from storage.fs import FileSystem
-from storage.keys import segments_prefix
+from storage.keys import segments_prefix, shard_prefix
 from storage.manifest import Manifest, ManifestStore
 from storage.memtable import Memtable, stamp
 from storage.objects import ObjectStore
@@ -105,6 +105,7 @@ def _remove_orphans(objects: ObjectStore, manifest: Manifest) -> None:
     live = {segment.name for segment in manifest.segments}
     found = objects.list(segments_prefix(manifest.shard))
     objects.delete([info.key for info in found if info.key not in live])
+    objects.remove_unfinished(shard_prefix(manifest.shard))
 
 
 def _replay(fs: FileSystem, directory: str, manifest: Manifest, clock: Clock) -> tuple[ShardState, Recovery]:

@@ -137,6 +137,9 @@ class RemoteObjectStore:
             with contextlib.suppress(NotFound):
                 self._retry("delete", key, partial(obstore.delete, self._store, key))
 
+    def remove_unfinished(self, prefix: str) -> None:
+        """Nothing: an object that was not put whole is not there."""
+
     def local_path(self, key: str) -> str | None:
         return None
 

@@ -72,6 +72,9 @@ class FlakyObjectStore:
             with self._lock:
                 self.objects.pop(key, None)
 
+    def remove_unfinished(self, prefix: str) -> None:
+        """Nothing: objects appear whole here."""
+
     def local_path(self, key: str) -> str | None:
         return None
 

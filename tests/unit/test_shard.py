@@ -219,10 +219,12 @@ def test_orphan_segments_of_a_crashed_flush_are_removed_at_open():
     live = shard.snapshot(TENANT, STREAM).segments[0].name
     orphan = live.replace("00000001.parquet", "00000099.parquet")
     objects.put_new(orphan, b"never published")
+    unfinished = f"{objects.local_path(live).rpartition('/')[0]}/.tmp-00000000000000aa"
+    fs.create(unfinished)
     shard.close()
     open_on(fs)
     names = [info.key for info in objects.list("shards/0000/segments/")]
-    assert names == [live]
+    assert names == [live] and not fs.exists(unfinished)
 
 
 def test_clean_close_leaves_nothing_to_replay():

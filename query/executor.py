@@ -26,6 +26,9 @@ _BOUND_MAX: Final = 1_000  # remembered bindings: a few kB each
 _UTC_TYPES: Final = (pa.timestamp("us", "Etc/UTC"), pa.timestamp("us", "UTC"))
 
 
+INTERRUPT_INTERVAL_S: Final = 0.02
+
+
 class Bound(NamedTuple):
     """Names and SQL types of a query's columns, without running it."""
 
@@ -39,6 +42,8 @@ class Session:
     def __init__(self, cursor: Any) -> None:
         self._cursor = cursor
         self._stopped: BudgetExceeded | None = None
+        self._busy = threading.Event()  # set while a statement may run
+        self._idle = threading.Event()
 
     def register(self, name: str, table: Any) -> None:
         """Give an Arrow table the name `name` in this session, without a copy."""
@@ -68,19 +73,31 @@ class Session:
     def stop(self, reason: BudgetExceeded) -> None:
         """Make the running and every later statement fail with `reason`; callable from any thread."""
         self._stopped = reason
-        with suppress(duckdb.ConnectionException):  # closed meanwhile: the query is over
-            self._cursor.interrupt()
+        threading.Thread(target=self._interrupt_until_idle, name="stop query", daemon=True).start()
+
+    def _interrupt_until_idle(self) -> None:
+        # An interrupt that arrives before the engine has begun is lost, so one is not enough.
+        while self._busy.is_set():
+            with suppress(duckdb.ConnectionException):  # closed meanwhile: the query is over
+                self._cursor.interrupt()
+            self._idle.wait(INTERRUPT_INTERVAL_S)
 
     @contextmanager
     def _mapped_errors(self) -> Iterator[None]:
-        if self._stopped is not None:
-            raise self._stopped
+        # Busy first: a stop that comes after the look at _stopped finds the statement and interrupts it.
+        self._idle.clear()
+        self._busy.set()
         try:
+            if self._stopped is not None:
+                raise self._stopped
             yield
         except (duckdb.Error, pa.ArrowException) as error:
             if self._stopped is not None:
                 raise self._stopped from error
             raise map_error(error) from error
+        finally:
+            self._busy.clear()
+            self._idle.set()
 
     def close(self) -> None:
         """Drop the session's tables and free its memory."""

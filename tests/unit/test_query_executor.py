@@ -51,7 +51,8 @@ def test_a_query_beyond_its_time_is_stopped():
     assert refused.value.budget == "seconds"
 
 
-def test_a_query_can_be_cancelled_from_another_thread():
+@pytest.mark.parametrize("delay_s", [0.0, 0.0, 0.001, 0.003, 0.01, 0.1])
+def test_a_query_can_be_cancelled_at_any_moment_from_another_thread(delay_s):
     executor = Executor(threads=1)
     outcome: list[MalamuteError] = []
 
@@ -64,7 +65,8 @@ def test_a_query_can_be_cancelled_from_another_thread():
 
     thread = threading.Thread(target=run)
     thread.start()
+    time.sleep(delay_s)
     while not executor.cancel("q"):
-        time.sleep(0.01)
+        time.sleep(0.0005)
     thread.join(timeout=30)
     assert not thread.is_alive() and isinstance(outcome[0], BudgetExceeded)

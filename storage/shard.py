@@ -5,7 +5,7 @@ manifest. Every caller brings its own thread; appends of several callers share o
 
 Invariants: SHD-1 an append is acknowledged only after its WAL record reached the level it names. SHD-2 the memtable
 holds committed batches only, in offset order. SHD-3 the manifest's producers are those of its WAL floor: a batch above
-the floor is known from the WAL alone.
+the floor is known from the WAL alone. SHD-4 a flush writes every row that it took.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ class _Counters:
 
 @dataclass(slots=True)
 class _Pending:
-    """The producers as they will be when all queued records are committed, and where to wait for that."""
+    """What is queued in the WAL: the producers as they will be when all of it is committed, and its batches."""
 
     producers: dict[ProducerKey, ProducerState]
     batches: dict[int, _Accepted] = field(default_factory=dict)  # by first offset

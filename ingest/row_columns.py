@@ -15,8 +15,9 @@ import pyarrow as pa
 from core.columns import BIN, BOOL, DECIMAL, FLOAT, INT, JSON, STR, TIME, UINT, ColumnKey, arrow_type
 from ingest.values import INT64_MAX, INT64_MIN, Instant, Json, Number, canonical
 
-# A dictionary replaces strings that repeat at least this often on average.
+# A dictionary replaces strings that repeat at least this often on average, among the first ones and among all.
 DICTIONARY_REPETITION_MIN: Final = 4
+DICTIONARY_PROBE: Final = 4096
 
 _KIND_OF: Final[dict[type, str]] = {
     bool: BOOL,
@@ -47,7 +48,7 @@ class RowColumn:
     def array(self, row_count: int) -> pa.Array:
         """The column over `row_count` rows, null where it has no value; dictionary<int32, string> where that pays."""
         values = pa.array(self.values, arrow_type(self.key.kind))
-        if self.key.kind == STR and len(set(self.values)) * DICTIONARY_REPETITION_MIN <= len(self.values):
+        if self.key.kind == STR and _repeats(self.values[:DICTIONARY_PROBE]) and _repeats(self.values):
             values = values.dictionary_encode()
         if len(self.rows) == row_count:
             return values
@@ -122,3 +123,7 @@ def _merge(column: RowColumn, rows: list[int], value: Any) -> None:
     )
     column.rows = [row for row, _ in merged]
     column.values = [item for _, item in merged]
+
+
+def _repeats(values: list[Any]) -> bool:
+    return len(set(values)) * DICTIONARY_REPETITION_MIN <= len(values)

@@ -170,15 +170,15 @@ def test_slices_keep_order() -> None:
 
 def test_fitting_halves_what_is_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = pa.record_batch({"a": pa.array(range(1000), pa.int64())})
-    monkeypatch.setattr("ingest.shred.BATCH_BYTES_MAX", 1000)
+    monkeypatch.setattr("ingest.shredded.BATCH_BYTES_MAX", 1000)
     pieces = list(fitting(batch))
     assert all(piece.nbytes <= 1000 for piece in pieces)
     assert pa.Table.from_batches(pieces).column("a").to_pylist() == list(range(1000))
-    monkeypatch.setattr("ingest.shred.BATCH_BYTES_MAX", 1)
+    monkeypatch.setattr("ingest.shredded.BATCH_BYTES_MAX", 1)
     assert [piece.num_rows for piece in fitting(batch.slice(0, 3))] == [1, 1, 1]
 
 
 def test_too_many_bytes_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ingest.shred.BATCH_BYTES_MAX", 100)
+    monkeypatch.setattr("ingest.shredded.BATCH_BYTES_MAX", 100)
     with pytest.raises(InvalidRequest, match="too many for one batch"):
         shred_dicts([{"a": "x" * 60}] * 2, UNTIMED, ingest_time_us=NOW)

@@ -1,0 +1,203 @@
+"""Owns the way from the tape to Arrow buffers: entries by column, then one gather per column. Never makes objects."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from ingest.compiled.jit import kernel
+from ingest.compiled.kinds import K_NULL
+from ingest.compiled.paths import copy_bytes, hash_bytes, same_bytes
+from ingest.compiled.tape import DROPPED, length_of, start_of
+from ingest.compiled.vectors import PADDING, address_of, prefetch
+from ingest.row_columns import DICTIONARY_PROBE, DICTIONARY_REPETITION_MIN
+
+_PREFETCH_AHEAD: Final = 16  # entries; their texts lie all over the input
+
+
+@kernel
+def count_entries(column: np.ndarray, entries: int, columns: int) -> np.ndarray:
+    """Number of entries per column (int64)."""
+    counts = np.zeros(columns, np.int64)
+    for entry in range(entries):
+        if column[entry] != DROPPED:
+            counts[column[entry]] += 1
+    return counts
+
+
+@kernel
+def sort_entries(
+    column: np.ndarray, bits: np.ndarray, row_end: np.ndarray, rows: int, counts: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(start of each column, row of each entry (int32), bits of each entry), entries by column, then by row."""
+    starts = np.zeros(len(counts) + 1, np.int64)
+    for index in range(len(counts)):
+        starts[index + 1] = starts[index] + counts[index]
+    total = starts[len(counts)]
+    next_place = starts.copy()
+    sorted_rows = np.empty(total, np.int32)
+    sorted_bits = np.empty(total, np.int64)
+    entry = 0
+    for row in range(rows):
+        end = row_end[row]
+        while entry < end:
+            index = np.int64(column[entry])
+            if index != DROPPED:
+                place = next_place[index]
+                next_place[index] = place + 1
+                sorted_rows[place] = row
+                sorted_bits[place] = bits[entry]
+            entry += 1
+    return starts, sorted_rows, sorted_bits
+
+
+@kernel
+def validity(rows: np.ndarray, row_count: int) -> np.ndarray:
+    """Arrow's bitmap over `row_count` rows with a bit set for each of `rows`."""
+    bitmap = np.zeros((row_count + 7) // 8, np.uint8)
+    for row in rows:
+        bitmap[row >> 3] |= 1 << (row & 7)
+    return bitmap
+
+
+@kernel
+def gather_words(rows: np.ndarray, bits: np.ndarray, row_count: int) -> np.ndarray:
+    """One 64-bit value per row, 0 where there is none."""
+    values = np.zeros(row_count, np.int64)
+    for entry in range(len(rows)):
+        values[rows[entry]] = bits[entry]
+    return values
+
+
+@kernel
+def gather_bools(rows: np.ndarray, bits: np.ndarray, row_count: int) -> np.ndarray:
+    """A bitmap of the values."""
+    values = np.zeros((row_count + 7) // 8, np.uint8)
+    for entry in range(len(rows)):
+        row = rows[entry]
+        values[row >> 3] |= bits[entry] << (row & 7)
+    return values
+
+
+@kernel
+def gather_texts(
+    src: np.ndarray, rows: np.ndarray, bits: np.ndarray, row_count: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """(offsets (int32), bytes with PADDING behind them), an empty text where a row has none."""
+    offsets = np.empty(row_count + 1, np.int32)
+    total = 0
+    row = 0
+    for entry in range(len(rows)):
+        here = rows[entry]
+        while row <= here:
+            offsets[row] = total
+            row += 1
+        total += length_of(bits[entry])
+    while row <= row_count:
+        offsets[row] = total
+        row += 1
+    data = np.empty(total + PADDING, np.uint8)
+    source, target = address_of(src), address_of(data)
+    out = 0
+    for entry in range(len(rows)):
+        length = length_of(bits[entry])
+        copy_bytes(target, out, source, start_of(bits[entry]), length)
+        out += length
+    return offsets, data
+
+
+@kernel
+def find_dictionary(src: np.ndarray, bits: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(number of its text per entry (int32), bits of each different text in order of appearance).
+
+    Both empty where a dictionary does not pay: see DICTIONARY_REPETITION_MIN.
+    """
+    count = len(bits)
+    source = address_of(src)
+    limit = count // DICTIONARY_REPETITION_MIN
+    numbers = np.empty(count, np.int32)
+    size = 64
+    while size < 4 * min(limit, DICTIONARY_PROBE):
+        size *= 2
+    slots = np.zeros(size, np.int32)
+    different = np.empty(limit + 1, np.int64)
+    found = 0
+    for entry in range(count):
+        if entry == DICTIONARY_PROBE and found * DICTIONARY_REPETITION_MIN > DICTIONARY_PROBE:
+            return numbers[:0], different[:0]
+        prefetch(source, start_of(bits[min(entry + _PREFETCH_AHEAD, count - 1)]))
+        start, length = start_of(bits[entry]), length_of(bits[entry])
+        slot = hash_bytes(source, start, length, 0, seed) & (size - 1)
+        while True:
+            number = np.int64(slots[slot]) - 1
+            if number < 0:
+                if found == limit:
+                    return numbers[:0], different[:0]
+                number = found
+                different[found] = bits[entry]
+                found += 1
+                slots[slot] = found
+                if found * 2 > size:
+                    size *= 4
+                    slots = _rehashed(source, different, found, size, seed)
+                break
+            known = different[number]
+            if length_of(known) == length and same_bytes(source, start_of(known), source, start, length):
+                break
+            slot = (slot + 1) & (size - 1)
+        numbers[entry] = number
+    return numbers, different[:found]
+
+
+@kernel
+def _rehashed(source: int, different: np.ndarray, found: int, size: int, seed: int) -> np.ndarray:
+    slots = np.zeros(size, np.int32)
+    for number in range(found):
+        known = different[number]
+        slot = hash_bytes(source, start_of(known), length_of(known), 0, seed) & (size - 1)
+        while slots[slot]:
+            slot = (slot + 1) & (size - 1)
+        slots[slot] = number + 1
+    return slots
+
+
+@kernel
+def gather_numbers(rows: np.ndarray, numbers: np.ndarray, row_count: int) -> np.ndarray:
+    """One dictionary index (int32) per row, 0 where there is none."""
+    values = np.zeros(row_count, np.int32)
+    for entry in range(len(rows)):
+        values[rows[entry]] = numbers[entry]
+    return values
+
+
+@kernel
+def gather_items(
+    rows: np.ndarray, bits: np.ndarray, row_count: int, item_kind: np.ndarray, item_bits: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(list offsets (int32), places of the items that are not null (int32), their bits), rows without a list empty."""
+    offsets = np.empty(row_count + 1, np.int32)
+    total = 0
+    row = 0
+    for entry in range(len(rows)):
+        here = rows[entry]
+        while row <= here:
+            offsets[row] = total
+            row += 1
+        total += length_of(bits[entry])
+    while row <= row_count:
+        offsets[row] = total
+        row += 1
+    places = np.empty(total, np.int32)
+    values = np.empty(total, np.int64)
+    place = 0
+    present = 0
+    for entry in range(len(rows)):
+        first = start_of(bits[entry])
+        for item in range(first, first + length_of(bits[entry])):
+            if item_kind[item] != K_NULL:
+                places[present] = place
+                values[present] = item_bits[item]
+                present += 1
+            place += 1
+    return offsets, places[:present], values[:present]

@@ -1,0 +1,111 @@
+"""Owns the tape: what a scan writes down of each value, in the order of the events. Never knows the format scanned.
+
+A value is an entry: its column (path and kind) and 64 bits. Bits of a whole number, boolean or time are the value, of
+a float its pattern; of text they say where it stands in `src` (packed start and length), of a list which items it has.
+`src` holds the input, PADDING bytes, and then the *arena*: texts that do not stand in the input as they are.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from ingest.compiled.jit import kernel
+from ingest.compiled.vectors import PADDING
+
+# Places in Tape.state.
+POSITION: Final = 0  # next byte to scan
+ROWS: Final = 1  # events taken in
+ENTRIES: Final = 2
+ITEMS: Final = 3
+ARENA: Final = 4  # next free byte of the arena
+FIXES: Final = 5
+MISSING: Final = 6  # events without an event time
+UNREADABLE_TIMES: Final = 7
+HARD_START: Final = 8  # the event that the reference has to look at
+STAMP: Final = 9  # number of the attempt, for Paths.path_stamp
+EMPTY_TEXTS: Final = 10  # where "{}[]" stands in `src`
+
+# How a scan ends.
+DONE: Final = 0
+HARD: Final = 1  # the event at HARD_START is not decided here: the reference takes it, or says what is wrong
+ROOM: Final = 2  # Paths must grow
+ARRAY_END: Final = 3  # the JSON array that holds the events has ended
+
+DROPPED: Final = -1  # column of an entry that became the event time
+
+_LENGTH_BITS: Final = 32
+
+
+class Tape(NamedTuple):
+    """Arrays with room for all that the input can hold; pages that are not reached cost nothing."""
+
+    state: np.ndarray  # int64, see the places above
+    src: np.ndarray  # uint8
+    column: np.ndarray  # int32, one per entry
+    bits: np.ndarray  # int64, one per entry
+    row_end: np.ndarray  # int32, entries up to the end of each row
+    time: np.ndarray  # int64, event time of each row in microseconds
+    inferred: np.ndarray  # uint8, 1 where there was none
+    item_kind: np.ndarray  # uint8
+    item_bits: np.ndarray  # int64
+    fixes: np.ndarray  # int32, entries whose text Python has to translate
+
+
+def new_tape(data: bytes, entry_bytes_min: int) -> Tape:
+    """A tape for `data`, in which an entry takes at least `entry_bytes_min` bytes."""
+    size = len(data)
+    entries = size // entry_bytes_min + 16
+    src = np.empty(2 * size + 4 * PADDING, np.uint8)
+    src[:size] = np.frombuffer(data, np.uint8)
+    src[size : size + PADDING] = 0
+    state = np.zeros(11, np.int64)
+    state[EMPTY_TEXTS] = size + PADDING
+    src[size + PADDING : size + PADDING + 4] = np.frombuffer(b"{}[]", np.uint8)
+    state[ARENA] = size + PADDING + 4
+    return Tape(
+        state=state,
+        src=src,
+        column=np.empty(entries, np.int32),
+        bits=np.empty(entries, np.int64),
+        row_end=np.empty(size // 2 + 2, np.int32),
+        time=np.empty(size // 2 + 2, np.int64),
+        inferred=np.empty(size // 2 + 2, np.uint8),
+        item_kind=np.empty(size + 2, np.uint8),
+        item_bits=np.empty(size + 2, np.int64),
+        fixes=np.empty(entries, np.int32),
+    )
+
+
+def with_arena(tape: Tape, more: int) -> Tape:
+    """The tape with room for `more` bytes in its arena."""
+    used = int(tape.state[ARENA])
+    if used + more + 2 * PADDING <= len(tape.src):
+        return tape
+    src = np.empty(2 * len(tape.src) + more + 2 * PADDING, np.uint8)
+    src[:used] = tape.src[:used]
+    return tape._replace(src=src)
+
+
+def empty_array_text(tape: Tape) -> int:
+    """The bits of the text "[]"."""
+    return (int(tape.state[EMPTY_TEXTS]) + 2) << _LENGTH_BITS | 2
+
+
+@kernel
+def pack(start: int, length: int) -> int:
+    """Start and length of a text (or of the items of a list) in 64 bits."""
+    return start << _LENGTH_BITS | length
+
+
+@kernel
+def start_of(bits: int) -> int:
+    """The start that was packed."""
+    return bits >> _LENGTH_BITS
+
+
+@kernel
+def length_of(bits: int) -> int:
+    """The length that was packed."""
+    return bits & 0xFFFFFFFF

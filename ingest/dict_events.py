@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+import msgpack
 import numpy as np
 
 from core.errors import InvalidRequest
@@ -58,6 +59,8 @@ def _object(node: Mapping[Any, Any], place: _Place | None, depth: int, size: lis
 
 def _value(value: Any, place: _Place, depth: int, size: list[int]) -> Any:
     """The plain value of anything that may stand in an event; `depth` is that of the container it stands in."""
+    if type(value) is Instant:
+        return value
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else Instant(value.astype("datetime64[us]").astype(np.int64))
     if isinstance(value, np.generic):
@@ -86,7 +89,9 @@ def _value(value: Any, place: _Place, depth: int, size: list[int]) -> Any:
     if isinstance(value, Decimal):
         return Number(value) if value.is_finite() else float(value)
     if isinstance(value, datetime.date):
-        return _instant(value, place)
+        return instant_of(value)
+    if isinstance(value, msgpack.Timestamp):
+        return Instant(value.to_unix_nano() // 1000)
     raise _unfit(value, place)
 
 
@@ -97,7 +102,8 @@ def _from_numpy(value: Any, place: _Place) -> Any:
     return item
 
 
-def _instant(value: datetime.date, place: _Place) -> Instant | None:
+def instant_of(value: datetime.date) -> Instant | None:
+    """The instant of a date (its midnight) or datetime (a naive one counts as UTC); None for pandas' NaT."""
     if not isinstance(value, datetime.datetime):
         return Instant(instant_us(datetime.datetime(value.year, value.month, value.day)))
     if value != value:  # pandas' NaT: the absent time

@@ -13,9 +13,9 @@ from core.limits import BATCH_ROWS_MAX
 from ingest.arrow_columns import columns_of
 from ingest.arrow_time import take_times
 from ingest.assemble import assemble
-from ingest.compiled.shred import shred_ndjson
+from ingest.compiled.shred_json import shred_ndjson
+from ingest.compiled.shred_msgpack import shred_dicts, shred_msgpack
 from ingest.json_lines import blocks
-from ingest.reference import shred_dicts
 from ingest.shredded import Rejected, Shredded, ShredSettings, check_bytes, fitting, slices
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "fitting",
     "shred_arrow",
     "shred_dicts",
+    "shred_msgpack",
     "shred_ndjson",
     "slices",
 ]

@@ -122,7 +122,8 @@ def tape_columns(tape: Tape, paths: Paths) -> list[TapeColumn]:
     """The columns of all events on the tape; empty arrays have joined another column of their path."""
     rows, entries, columns = int(tape.state[ROWS]), int(tape.state[ENTRIES]), int(paths.counts[N_COLUMNS])
     counts = count_entries(tape.column, entries, columns)
-    starts, sorted_rows, sorted_bits = sort_entries(tape.column, tape.bits, tape.row_end, rows, counts)
+    starts = sort_entries(tape, rows, counts)
+    sorted_rows, sorted_bits = tape.sorted_rows, tape.sorted_bits
     found: dict[ColumnKey, TapeColumn] = {}
     empty: list[TapeColumn] = []
     texts = paths.path_bytes[: paths.counts[N_PATH_BYTES]].tobytes()

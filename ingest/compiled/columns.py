@@ -9,7 +9,7 @@ import numpy as np
 from ingest.compiled.jit import kernel
 from ingest.compiled.kinds import K_NULL
 from ingest.compiled.paths import copy_bytes, hash_bytes, same_bytes
-from ingest.compiled.tape import DROPPED, length_of, start_of
+from ingest.compiled.tape import DROPPED, Tape, length_of, start_of
 from ingest.compiled.vectors import PADDING, address_of, prefetch
 from ingest.row_columns import DICTIONARY_PROBE, DICTIONARY_REPETITION_MIN
 
@@ -27,17 +27,14 @@ def count_entries(column: np.ndarray, entries: int, columns: int) -> np.ndarray:
 
 
 @kernel
-def sort_entries(
-    column: np.ndarray, bits: np.ndarray, row_end: np.ndarray, rows: int, counts: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(start of each column, row of each entry (int32), bits of each entry), entries by column, then by row."""
+def sort_entries(tape: Tape, rows: int, counts: np.ndarray) -> np.ndarray:
+    """Fill tape.sorted_rows and sorted_bits: entries by column, then by row. Returns the start of each column."""
     starts = np.zeros(len(counts) + 1, np.int64)
     for index in range(len(counts)):
         starts[index + 1] = starts[index] + counts[index]
-    total = starts[len(counts)]
     next_place = starts.copy()
-    sorted_rows = np.empty(total, np.int32)
-    sorted_bits = np.empty(total, np.int64)
+    column, bits, row_end = tape.column, tape.bits, tape.row_end
+    sorted_rows, sorted_bits = tape.sorted_rows, tape.sorted_bits
     entry = 0
     for row in range(rows):
         end = row_end[row]
@@ -49,7 +46,7 @@ def sort_entries(
                 sorted_rows[place] = row
                 sorted_bits[place] = bits[entry]
             entry += 1
-    return starts, sorted_rows, sorted_bits
+    return starts
 
 
 @kernel

@@ -68,6 +68,38 @@ def _in_years(time_us: int) -> tuple[int, int]:
 
 
 @kernel
+def time_of_float(number: float) -> tuple[int, int]:
+    """(READ, UNREADABLE or ASK, UTC microseconds) of an epoch number as float64.
+
+    Its time is that of its shortest text: the one with the fewest digits after the point that reads back as it. Of
+    numbers below 2^52 / 10^digits there is only one with so many digits; the others are left to Python.
+    """
+    if not abs(number) < _EXACT_DIGITS_BELOW:
+        return (ASK if abs(number) < 1e21 else UNREADABLE), 0
+    scale = 1
+    while scale <= SECOND_US:
+        digits = np.int64(np.floor(number * scale + 0.5))
+        if abs(digits) >= _EXACT_DIGITS_BELOW:
+            break
+        if np.float64(digits) / scale == number:
+            return _time_of_fraction(digits, scale)
+        scale *= 10
+    return ASK, 0
+
+
+@kernel
+def _time_of_fraction(number: int, scale: int) -> tuple[int, int]:
+    """The time of number / scale, `scale` a power of ten up to 10^6."""
+    size = abs(number)
+    if size < SECONDS_BELOW * scale:
+        return _in_years(number * (SECOND_US // scale))
+    # The number is below 2^52, so `scale` is at most 10^4 here.
+    if size < MILLISECONDS_BELOW * scale:
+        return _in_years(number * 1000 // scale)
+    return _in_years(number // scale)
+
+
+@kernel
 def time_of_text(src: int, start: int, length: int) -> tuple[int, int]:
     """(READ, UNREADABLE or ASK, UTC microseconds) of the text; see ingest.event_time.parse_time."""
     if length >= 10 and load8(src, start + 4) == 45 and load8(src, start + 7) == 45:

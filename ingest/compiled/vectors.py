@@ -252,3 +252,24 @@ def float_of_unsigned(_context: Any, value: Any) -> Any:
         return builder.uitofp(values[0], ir.DoubleType())
 
     return types.float64(types.int64), code
+
+
+@intrinsic
+def float32_of(_context: Any, value: Any) -> Any:
+    """The float64 with the value of the float32 whose pattern is in the lower 32 bits."""
+
+    def code(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        single = builder.bitcast(builder.trunc(values[0], ir.IntType(32)), ir.FloatType())
+        return builder.fpext(single, ir.DoubleType())
+
+    return types.float64(types.int64), code
+
+
+@intrinsic
+def swap_bytes(_context: Any, value: Any) -> Any:
+    """The 8 bytes in reverse order."""
+
+    def code(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return builder.bswap(values[0])
+
+    return types.int64(types.int64), code

@@ -1,0 +1,60 @@
+"""Owns shredding JSON with compiled code: NDJSON, a JSON array of objects, objects one after the other."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from ingest.compiled.events import Events
+from ingest.compiled.json_scan import LINES, line_end, scan_json
+from ingest.compiled.tape import POSITION
+from ingest.json_lines import BOM, has_long_numbers, parse_event, parse_exactly
+from ingest.shredded import Shredded, ShredSettings, check_bytes
+from ingest.values import canonical
+
+_ENTRY_BYTES_MIN: Final = 5  # '"":1,'
+
+
+def shred_ndjson(
+    data: bytes | memoryview, settings: ShredSettings, *, ingest_time_us: int, first_line: int = 1, first_byte: int = 0
+) -> Shredded:
+    """Shred NDJSON; lines that are not a JSON object are rejected, blank ones skipped.
+
+    `first_line` and `first_byte` say where `data` begins in its source (see json_lines.blocks). InvalidRequest when
+    `data` is beyond BATCH_BYTES_MAX.
+    """
+    data = bytes(data)
+    check_bytes(len(data))
+    events = _Lines(data, settings, ingest_time_us, first_line, first_byte)
+    if first_byte == 0 and data.startswith(BOM):
+        events.tape.state[POSITION] = len(BOM)
+    return events.shred()
+
+
+class _Lines(Events):
+    """NDJSON."""
+
+    def __init__(
+        self, data: bytes, settings: ShredSettings, ingest_time_us: int, first_line: int, first_byte: int
+    ) -> None:
+        super().__init__(data, settings, ingest_time_us, _ENTRY_BYTES_MIN)
+        self._line = first_line
+        self._counted = 0  # up to where line ends are in `_line`
+        self._first_byte = first_byte
+
+    def scan(self) -> int:
+        return scan_json(self.tape, self.paths, len(self.data), LINES, self.time_paths, self.ingest_time_us)
+
+    def event_end(self, start: int) -> int:
+        return int(line_end(self.tape.src, start, len(self.data)))
+
+    def decode(self, start: int, end: int) -> dict[str, Any]:
+        line = self.data[start:end].rstrip(b" \t\r")
+        return parse_event(line, has_long_numbers(line))
+
+    def place(self, start: int) -> tuple[int, int]:
+        self._line += self.data.count(b"\n", self._counted, start)
+        self._counted = start
+        return self._line, self._first_byte + self.data.rfind(b"\n", 0, start) + 1
+
+    def finished_text(self, raw: bytes) -> str:
+        return canonical(parse_exactly(raw))

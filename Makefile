@@ -42,8 +42,10 @@ clean: ## remove what make has made here, not the data of a deployment
 # The stamps make a second run instant; the development set holds all of the plain one.
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP_INSTALL) -e .
+	$(BIN)/python -m ingest.compiled.warm_up
 	@touch $@
 
 .venv/.installed-dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP_INSTALL) -e '.[dev]'
+	$(BIN)/python -m ingest.compiled.warm_up
 	@touch .venv/.installed $@

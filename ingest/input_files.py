@@ -28,34 +28,30 @@ from ingest.decompress import (
     format_of,
     read_head,
 )
+from ingest.json_blocks import JsonBlock, json_blocks
 from ingest.json_lines import BOM, blocks
-from ingest.shred import Shredded, ShredSettings, fitting, shred_arrow, shred_ndjson
+from ingest.shred import Shredded, ShredSettings, fitting, shred_arrow, shred_json
 
 STDIN: Final = "-"
 
 
 @dataclass(frozen=True, slots=True)
-class LinesUnit:
-    """A block of NDJSON lines; `first_line` counts from 1, `first_byte` from 0 in the decompressed input.
+class JsonUnit:
+    """A block of JSON events; `progress_bytes` is how much of the input, as it is stored, was read so far."""
 
-    `progress_bytes` is how much of the input, as it is stored, was read so far.
-    """
-
-    data: bytes
-    first_line: int
-    first_byte: int
+    block: JsonBlock
     progress_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class TableUnit:
-    """Events as an Arrow batch that was validated; `progress_bytes` as in LinesUnit."""
+    """Events as an Arrow batch that was validated; `progress_bytes` as in JsonUnit."""
 
     batch: pa.RecordBatch
     progress_bytes: int
 
 
-Unit = LinesUnit | TableUnit
+Unit = JsonUnit | TableUnit
 
 
 def open_events(
@@ -63,7 +59,7 @@ def open_events(
 ) -> Iterator[Unit]:
     """The events in the file at `path` ("-": `stdin`, by default the process's), unit by unit in order.
 
-    Reads NDJSON (plain or gzip, zstd, lz4), Parquet, and Arrow files and streams. With `text` every line that is not
+    Reads JSON (NDJSON, an array of objects, or objects one after the other; plain or gzip, zstd, lz4), Parquet, and Arrow files and streams. With `text` every line that is not
     blank is an event {"message": line}, whatever it holds; bytes that are not UTF-8 become U+FFFD.
     NotFound when there is no such file; InvalidRequest, here or while reading, when it cannot be read.
     """
@@ -82,8 +78,14 @@ def shred_unit(unit: Unit, settings: ShredSettings, *, ingest_time_us: int) -> S
     """Shred one unit of open_events."""
     if isinstance(unit, TableUnit):
         return shred_arrow(unit.batch, settings, ingest_time_us=ingest_time_us)
-    return shred_ndjson(
-        unit.data, settings, ingest_time_us=ingest_time_us, first_line=unit.first_line, first_byte=unit.first_byte
+    block = unit.block
+    return shred_json(
+        block.data,
+        block.layout,
+        settings,
+        ingest_time_us=ingest_time_us,
+        first_line=block.first_line,
+        first_byte=block.first_byte,
     )
 
 
@@ -112,13 +114,12 @@ def _units(name: str, source: Source, text: bool, block_bytes: int) -> Iterator[
     inner = format_of(head)
     if inner != NDJSON:
         raise InvalidRequest(f"it holds a compressed {inner}: decompress it first")
-    found = blocks(Rewound(head, reader), block_bytes)
-    yield from _text_units(found, source) if text else _line_units(found, source)
-
-
-def _line_units(found: Iterator[tuple[bytes, int, int]], source: Source) -> Iterator[Unit]:
-    for data, line, byte in found:
-        yield LinesUnit(data, line, byte, source.progress_bytes)
+    rewound = Rewound(head, reader)
+    if text:
+        yield from _text_units(blocks(rewound, block_bytes), source)
+        return
+    for block in json_blocks(rewound, block_bytes):
+        yield JsonUnit(block, source.progress_bytes)
 
 
 def _text_units(found: Iterator[tuple[bytes, int, int]], source: Source) -> Iterator[Unit]:

@@ -13,19 +13,20 @@ from core.limits import BATCH_ROWS_MAX
 from ingest.arrow_columns import columns_of
 from ingest.arrow_time import take_times
 from ingest.assemble import assemble
-from ingest.compiled.shred_json import shred_ndjson
+from ingest.compiled.shred_json import shred_json, shred_ndjson
 from ingest.compiled.shred_msgpack import shred_dicts, shred_msgpack
-from ingest.json_lines import blocks
+from ingest.json_blocks import json_blocks
 from ingest.shredded import Rejected, Shredded, ShredSettings, check_bytes, fitting, slices
 
 __all__ = [
     "Rejected",
     "ShredSettings",
     "Shredded",
-    "blocks",
     "fitting",
+    "json_blocks",
     "shred_arrow",
     "shred_dicts",
+    "shred_json",
     "shred_msgpack",
     "shred_ndjson",
     "slices",

@@ -17,8 +17,7 @@ from core.limits import QUERY_SECONDS_DEFAULT
 from core.placement import shard_of
 from ingest.routing import SpreadSender
 from ingest.sender import Sender, Sent
-from ingest.shred import Shredded, ShredSettings
-from malamute.events import shred_events
+from ingest.shredded import Shredded, ShredSettings
 from malamute.producer import Producer
 from malamute.receipt import Receipt
 from malamute.result import Result
@@ -155,6 +154,8 @@ class Client:
         return settings
 
     def _shredded(self, stream: str, events: Any, receipt: Receipt) -> Iterator[Shredded]:
+        from malamute.events import shred_events  # brings the compiled shredder, which loads while Ray starts
+
         settings = self._settings(stream)
         shred_settings = ShredSettings(settings.timestamp, settings.max_paths)
         for piece in shred_events(events, shred_settings, self._clock):

@@ -12,6 +12,7 @@ from cluster.settings import Settings, load_settings
 from cluster.transport import Transport
 from core.errors import InvalidRequest, InvalidSettings
 from core.ids import DEFAULT_TENANT
+from ingest.ready import get_ready
 from malamute.client import Client
 from malamute.recorded import user_records
 from malamute.siblings import check_siblings
@@ -40,6 +41,7 @@ def connect(
     InvalidSettings for values out of range.
     """
     check_siblings()
+    get_ready()
     if address is not None:
         return _attach(address, storage, shards, durability, tenant, name)
     overrides = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +13,9 @@ import pyarrow as pa
 from core.clock import Clock
 from core.errors import InvalidRequest
 from core.limits import BATCH_BYTES_TARGET, BATCH_ROWS_TARGET
-from ingest.input_files import open_events, shred_unit
-from ingest.shred import Shredded, ShredSettings, blocks, fitting, shred_arrow, shred_dicts, shred_ndjson, slices
+from ingest.ahead import in_order
+from ingest.input_files import JsonUnit, Unit, open_events, shred_unit
+from ingest.shred import Shredded, ShredSettings, fitting, json_blocks, shred_arrow, shred_dicts, slices
 
 
 def shred_events(events: Any, settings: ShredSettings, clock: Clock) -> Iterator[Shredded]:
@@ -28,17 +29,21 @@ def shred_events(events: Any, settings: ShredSettings, clock: Clock) -> Iterator
 
 def _shred(events: Any, settings: ShredSettings, clock: Clock) -> Iterator[Shredded]:
     if isinstance(events, (str, os.PathLike)):
-        for unit in open_events(os.fspath(events)):
-            yield shred_unit(unit, settings, ingest_time_us=clock.now_us())
+        yield from shred_units(open_events(os.fspath(events)), settings, clock)
     elif isinstance(events, (bytes, bytearray, memoryview)):
-        for data, line, byte in blocks(io.BytesIO(events), BATCH_BYTES_TARGET):
-            yield shred_ndjson(data, settings, ingest_time_us=clock.now_us(), first_line=line, first_byte=byte)
+        blocks = json_blocks(io.BytesIO(events), BATCH_BYTES_TARGET)
+        yield from shred_units((JsonUnit(block, 0) for block in blocks), settings, clock)
     elif isinstance(events, Mapping):
         yield shred_dicts([events], settings, ingest_time_us=clock.now_us())
     elif isinstance(events, Sequence):
         yield from _shred_dicts(events, settings, clock)
     else:
         yield from _shred_table(_as_table(events), settings, clock)
+
+
+def shred_units(units: Iterable[Unit], settings: ShredSettings, clock: Clock) -> Iterator[Shredded]:
+    """The units of an input shredded, in order; the next ones are shredded while the caller sends one."""
+    return in_order(lambda unit: shred_unit(unit, settings, ingest_time_us=clock.now_us()), units)
 
 
 def _shred_dicts(events: Sequence[Any], settings: ShredSettings, clock: Clock) -> Iterator[Shredded]:

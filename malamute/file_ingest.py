@@ -16,9 +16,11 @@ import pyarrow as pa
 from core.clock import Clock
 from core.errors import InvalidRequest
 from core.limits import BATCH_BYTES_TARGET
-from ingest.input_files import STDIN, LinesUnit, TableUnit, Unit, open_events, shred_unit
+from ingest.ahead import in_order
+from ingest.input_files import STDIN, JsonUnit, TableUnit, Unit, open_events, shred_unit
+from ingest.json_blocks import JsonBlock
 from ingest.sender import Sent
-from ingest.shred import ShredSettings, fitting
+from ingest.shred import Shredded, ShredSettings, fitting
 
 REASONS_KEPT = 10
 
@@ -33,7 +35,7 @@ class Send(Protocol):
 
 
 class Position(NamedTuple):
-    """How far a named producer got: `at` bytes of decompressed NDJSON, or rows of anything else."""
+    """How far a named producer got: `at` bytes of decompressed JSON, or rows of anything else."""
 
     file: str
     at: int
@@ -107,8 +109,13 @@ def ingest_file(
     """Send the events of one file from `begin` (see Position) on. `on_progress` gets the bytes read of it so far."""
     block_bytes = RESUMABLE_BLOCK_BYTES if resumable else BATCH_BYTES_TARGET
     name = str(Path(file).absolute())
-    for unit, end in _units_from(open_events(file, text=text, block_bytes=block_bytes), begin):
-        piece = shred_unit(unit, settings, ingest_time_us=clock.now_us())
+
+    def shred(part: tuple[Unit, int]) -> tuple[Shredded, int, int]:
+        unit, end = part
+        return shred_unit(unit, settings, ingest_time_us=clock.now_us()), end, unit.progress_bytes
+
+    units = _units_from(open_events(file, text=text, block_bytes=block_bytes), begin)
+    for piece, end, progress_bytes in in_order(shred, units):
         tally.timestamps_missing += piece.timestamps_missing
         tally.timestamps_unreadable += piece.timestamps_unreadable
         tally.rejected += len(piece.rejected)
@@ -119,26 +126,26 @@ def ingest_file(
             raise InvalidRequest(f"{file!r}: events too wide to be resumed exactly: leave --producer out")
         for batch in batches:
             send(batch, Position(name, end).encode() if resumable else None)
-        on_progress(unit.progress_bytes)
+        on_progress(progress_bytes)
 
 
 def _units_from(units: Iterator[Unit], begin: int) -> Iterator[tuple[Unit, int]]:
     """The units after `begin` and where each ends; one that began before it is cut."""
     rows = 0
     for unit in units:
-        if isinstance(unit, LinesUnit):
-            end = unit.first_byte + len(unit.data)
+        if isinstance(unit, JsonUnit):
+            end = unit.block.first_byte + len(unit.block.data)
             if end > begin:
-                yield _lines_from(unit, begin), end
+                yield replace(unit, block=_from(unit.block, begin)), end
             continue
         start, rows = rows, rows + unit.batch.num_rows
         if rows > begin:
             yield TableUnit(unit.batch.slice(max(0, begin - start)), unit.progress_bytes), rows
 
 
-def _lines_from(unit: LinesUnit, begin: int) -> LinesUnit:
-    skipped = begin - unit.first_byte
+def _from(block: JsonBlock, begin: int) -> JsonBlock:
+    skipped = begin - block.first_byte
     if skipped <= 0:
-        return unit
-    lines = unit.data[:skipped].count(b"\n")
-    return replace(unit, data=unit.data[skipped:], first_line=unit.first_line + lines, first_byte=begin)
+        return block
+    lines = block.data[:skipped].count(b"\n")
+    return replace(block, data=block.data[skipped:], first_line=block.first_line + lines, first_byte=begin)

@@ -15,7 +15,7 @@ from core.batch import check_batch
 from core.errors import InvalidRequest, Unavailable
 from core.limits import BATCH_ROWS_TARGET, LINGER_S_DEFAULT, PRODUCER_QUEUE_BATCHES_MAX
 from ingest.sender import Sender
-from ingest.shred import Shredded
+from ingest.shredded import Shredded
 from malamute.receipt import Receipt
 
 Shred = Callable[[Any], list[Shredded]]

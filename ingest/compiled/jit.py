@@ -18,6 +18,8 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+KERNELS: Final[list[Any]] = []  # every compiled function, for tests that nothing is compiled late
+
 _HERE: Final = Path(__file__).parent
 
 
@@ -29,6 +31,7 @@ def kernel(function: Function) -> Function:
     compiled = numba.njit(nogil=True, error_model="numpy")(function)
     if _cache_directory() is not None:
         compiled._cache = _Cache(function)
+    KERNELS.append(compiled)
     return compiled  # type: ignore[no-any-return]
 
 

@@ -28,7 +28,6 @@ from ingest.compiled.numbers import scan_number
 from ingest.compiled.paths import FULL, ROOT, Paths, find_column, find_node, same_bytes
 from ingest.compiled.tape import (
     ARENA,
-    ARRAY_END,
     DONE,
     DROPPED,
     EMPTY_TEXTS,
@@ -51,8 +50,7 @@ from ingest.compiled.times import ASK, READ, time_of
 from ingest.compiled.vectors import address_of, load8, mask_different, mask_newline, mask_string_end, trailing_zeros
 
 LINES: Final = 0  # an event a line
-ARRAY: Final = 1  # events inside one JSON array
-DOCUMENTS: Final = 2  # objects one after the other, white space of any kind between them
+DOCUMENTS: Final = 1  # objects one after the other or in an array, of as many lines as they like
 
 LONG_PATH: Final = 512  # bytes; what is inside an object with a longer path is left to the reference
 _NEWLINE: Final = 10
@@ -82,12 +80,8 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
     tape_column, tape_bits = tape.column, tape.bits
     status = DONE
     while True:
-        pos = skip_space(src, pos, _NEWLINE)
+        pos = skip_space(src, pos, _NEWLINE) if layout == LINES else skip_separators(src, pos)
         if pos >= end:
-            break
-        if layout == ARRAY and load8(src, pos) == 93:
-            status = ARRAY_END
-            pos += 1
             break
         start = pos
         row_entries, row_items, row_arena, row_fixes = entries, items, arena, fixes
@@ -239,9 +233,11 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
                     pos = skip_space(src, pos, newline)
         if depth or pos - start > RECORD_BYTES_MAX:
             break
-        after = _behind_event(src, pos, end, layout)
-        if after < 0:
-            break
+        after = pos
+        if layout == LINES:
+            after = skip_space(src, pos, _SPACE)
+            if after < end and load8(src, after) != _NEWLINE:
+                break
         # The event time.
         entry = first_entry if first_entry >= 0 else second_entry
         time_us = ingest_time_us
@@ -277,21 +273,13 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
 
 
 @kernel
-def _behind_event(src: int, pos: int, end: int, layout: int) -> int:
-    """Where to look for the next event, -1 when something stands behind this one that must not."""
-    if layout == DOCUMENTS:
-        return pos
-    if layout == LINES:
-        pos = skip_space(src, pos, _SPACE)
-        return pos if pos >= end or load8(src, pos) == _NEWLINE else -1
-    pos = skip_space(src, pos, _NEWLINE)
-    char = load8(src, pos)
-    if char == 93 or pos >= end:
-        return pos
-    if char != 44:
-        return -1
-    pos = skip_space(src, pos + 1, _NEWLINE)
-    return -1 if load8(src, pos) == 93 else pos
+def skip_separators(src: int, pos: int) -> int:
+    """The position of the next character that is neither white space nor a comma or a bracket of an array."""
+    while True:
+        char = load8(src, pos)
+        if not (char == 32 or 9 <= char <= 10 or char == 13 or char == 44 or char == 91 or char == 93):
+            return pos
+        pos += 1
 
 
 @kernel

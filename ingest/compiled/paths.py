@@ -12,6 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from core.errors import InvalidRequest
 from ingest.compiled.jit import kernel
 from ingest.compiled.vectors import (
     PADDING,
@@ -38,6 +39,7 @@ N_COLUMNS: Final = 4
 _NODES_AT_FIRST: Final = 512
 _BYTES_AT_FIRST: Final = 16 * 1024
 _GROWTH: Final = 4
+_TEXT_BYTES_MAX: Final = 2**31 - 1  # positions in texts are int32
 
 
 class Paths(NamedTuple):
@@ -97,27 +99,35 @@ def new_paths() -> Paths:
 
 
 def grown(paths: Paths, key_bytes: int) -> Paths:
-    """The same tables with more room: `key_bytes` is the longest key or path that has to fit."""
+    """The same tables with more room: `key_bytes` is the longest key or path that has to fit.
 
-    def more(array: np.ndarray, size: int) -> np.ndarray:
-        bigger = np.zeros(size, array.dtype)
-        bigger[: len(array)] = array
-        return bigger
-
+    InvalidRequest when the texts of all paths are beyond what 32-bit positions reach.
+    """
     nodes = _GROWTH * len(paths.node_parent)
+    texts = {"keys": int(paths.counts[N_KEY_BYTES]), "path_bytes": int(paths.counts[N_PATH_BYTES])}
     larger: dict[str, Any] = {}
     for name, array in paths._asdict().items():
         if name in ("counts", "seed"):
             larger[name] = array
         elif name.endswith("_slots"):
             larger[name] = np.zeros(4 * nodes, array.dtype)
-        elif array.dtype == np.uint8 and name != "node_plain":
-            larger[name] = more(array, _GROWTH * len(array) + key_bytes)
+        elif name in texts:
+            # By what is used: one very long key must not make every later growth a multiple of it.
+            size = max(len(array), _GROWTH * texts[name] + key_bytes + _BYTES_AT_FIRST)
+            if size > _TEXT_BYTES_MAX:
+                raise InvalidRequest(f"the paths of these events take {texts[name]} bytes: send fewer at a time")
+            larger[name] = _longer(array, size)
         else:
-            larger[name] = more(array, 2 * nodes if name.startswith("column_") else nodes)
+            larger[name] = _longer(array, 2 * nodes if name.startswith("column_") else nodes)
     paths = Paths(**larger)
     _rehash(paths)
     return paths
+
+
+def _longer(array: np.ndarray, size: int) -> np.ndarray:
+    longer = np.zeros(size, array.dtype)
+    longer[: len(array)] = array
+    return longer
 
 
 @kernel

@@ -33,7 +33,6 @@ EMPTY_TEXTS: Final = 10  # where "{}[]" stands in `src`
 DONE: Final = 0
 HARD: Final = 1  # the event at HARD_START is not decided here: the reference takes it, or says what is wrong
 ROOM: Final = 2  # Paths must grow
-ARRAY_END: Final = 3  # the JSON array that holds the events has ended
 
 DROPPED: Final = -1  # column of an entry that became the event time
 
@@ -78,10 +77,15 @@ def new_tape(data: bytes, entry_bytes_min: int) -> Tape:
 def _taken(src_bytes: int, entries: int) -> Tape:
     """A tape with room for so much: the one that this thread gave back last, when it is large enough."""
     spare: Tape | None = getattr(_spare, "tape", None)
-    if spare is not None and len(spare.src) >= src_bytes and len(spare.column) >= entries:
+    rows = src_bytes // 2  # half of it is the input, and "{}" is a row
+    if (
+        spare is not None
+        and len(spare.src) >= src_bytes
+        and len(spare.column) >= entries
+        and len(spare.item_kind) >= rows  # its `src` may have grown alone, see with_arena
+    ):
         _spare.tape = None
         return spare
-    rows = src_bytes // 2  # half of it is the input, and "{}" is a row
     return Tape(
         state=np.zeros(11, np.int64),
         src=np.empty(src_bytes, np.uint8),
@@ -108,11 +112,13 @@ def give_back(tape: Tape) -> None:
 
 
 def with_arena(tape: Tape, more: int) -> Tape:
-    """The tape with room for `more` bytes in its arena."""
+    """The tape with room in its arena for `more` bytes, and for what the scan of the rest will put there."""
     used = int(tape.state[ARENA])
-    if used + more + 2 * PADDING <= len(tape.src):
+    unread = int(tape.state[EMPTY_TEXTS]) - int(tape.state[POSITION])  # a scanned text is never longer than its source
+    room = more + max(unread, 0) + 2 * PADDING
+    if used + room <= len(tape.src):
         return tape
-    src = np.empty(2 * len(tape.src) + more + 2 * PADDING, np.uint8)
+    src = np.empty(2 * len(tape.src) + room, np.uint8)
     src[:used] = tape.src[:used]
     return tape._replace(src=src)
 

@@ -52,12 +52,11 @@ def time_of(src: int, kind: int, bits: int) -> tuple[int, int]:
 @kernel
 def time_of_integer(number: int) -> tuple[int, int]:
     """(READ or UNREADABLE, UTC microseconds) of an epoch number; its unit follows from its size."""
-    size = abs(number)
-    if size < SECONDS_BELOW:
+    if -SECONDS_BELOW < number < SECONDS_BELOW:
         number *= SECOND_US
-    elif size < MILLISECONDS_BELOW:
+    elif -MILLISECONDS_BELOW < number < MILLISECONDS_BELOW:
         number *= 1000
-    elif size >= MICROSECONDS_BELOW:
+    elif not -MICROSECONDS_BELOW < number < MICROSECONDS_BELOW:
         number //= 1000
     return _in_years(number)
 

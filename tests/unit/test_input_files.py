@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from core.errors import InvalidRequest, NotFound
 from core.limits import BATCH_ROWS_TARGET
-from ingest.input_files import LinesUnit, TableUnit, open_events, shred_unit
-from ingest.shred import ShredSettings, blocks
+from ingest.input_files import JsonUnit, TableUnit, open_events, shred_unit
+from ingest.json_lines import blocks
+from ingest.shred import ShredSettings
 from ingest.unshred import unshred
 
 NOW = 1_700_000_000_000_000
@@ -63,7 +64,7 @@ def test_compressed_by_content_whatever_the_name(tmp_path: Path, codec: str, mem
     path = write(tmp_path, "events.anything", data)
     units = list(open_events(path, block_bytes=10_000))
     assert len(units) > 5
-    assert b"".join(unit.data for unit in units if isinstance(unit, LinesUnit)) == LINES
+    assert b"".join(unit.block.data for unit in units if isinstance(unit, JsonUnit)) == LINES
     assert [unit.progress_bytes for unit in units] == sorted(unit.progress_bytes for unit in units)
     assert units[-1].progress_bytes == len(data)
     assert events(iter(units)) == EVENTS

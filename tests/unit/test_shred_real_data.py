@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from core.batch import check_batch, decode_batch, encode_batch
-from ingest.input_files import LinesUnit, open_events
+from ingest.input_files import JsonUnit, open_events
 from ingest.shred import ShredSettings, fitting, shred_ndjson
 from ingest.unshred import nest, unshred
 from tests.support.json_events import flat, typed
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.skipif(not FILES, reason="the real data sets are not th
 
 def lines_of(path: Path) -> Iterator[bytes]:
     for unit in open_events(path):
-        assert isinstance(unit, LinesUnit)
-        yield from unit.data.splitlines()
+        assert isinstance(unit, JsonUnit)
+        yield from unit.block.data.splitlines()
 
 
 def expected(line: bytes) -> dict[str, Any]:

@@ -14,12 +14,14 @@ POSITION_BYTES_MAX = 4 * KIB  # an opaque source position; Kafka and file positi
 RECORD_BYTES_MAX = 16 * MIB  # one JSON line; larger ones are rejected by name, not split
 NESTING_DEPTH_MAX = 64  # deepest real event in our samples: 8
 EVENT_PATHS_MAX = 10_000  # distinct paths of one event: a hostile event must not make a million columns
+EVENT_PATH_BYTES_MAX = 256 * KIB  # all paths of one event: a long key above many short ones is small only as JSON
 PATH_BYTES_MAX = 4 * KIB  # a column name; longer ones are kept in _rest
 MAX_PATHS_DEFAULT = 1_000  # columns per segment before the rarest go to _rest
 
 # --- batches -----------------------------------------------------------------------------------------------------
 BATCH_ROWS_MAX = 1_000_000  # rows of one append
 BATCH_BYTES_MAX = 256 * MIB  # decoded bytes of one append; keeps Arrow's 32-bit string offsets safe
+BATCH_CELLS_MAX = 32 * MIB  # rows times attribute columns: what is sparser goes to _rest, or 8 bytes a cell add up
 BATCH_ROWS_TARGET = 65_536  # what producers send at a time: a Ray call costs ~1 ms
 BATCH_BYTES_TARGET = 16 * MIB
 
@@ -42,6 +44,7 @@ MANIFEST_VERSIONS_KEPT = 16  # older ones are deleted by the writer
 # --- queries -----------------------------------------------------------------------------------------------------
 SQL_BYTES_MAX = 256 * KIB
 QUERY_SECONDS_DEFAULT = 300.0
+GATHER_BYTES_MAX = 2 * GIB  # Arrow bytes that all leaves may send to one query that gathers: the coordinator keeps them
 
 # --- producers ---------------------------------------------------------------------------------------------------
 RETRY_SECONDS_DEFAULT = 120.0  # a shard is back within seconds; after this the caller is told
@@ -55,6 +58,8 @@ PRODUCER_QUEUE_BATCHES_MAX = 4  # batches waiting in a producer before send() bl
 SHARD_APPENDS_MAX = 32  # concurrent appends of one shard; they share fdatasyncs, more wait in Ray's queue
 SHARD_QUERIES_MAX = 4  # concurrent leaves of one shard
 COORDINATOR_QUERIES_MAX = 16  # concurrent queries of one coordinator
+ACTOR_CALLS_PENDING_MAX = 64  # unanswered calls of one process to one actor, 2 * SHARD_APPENDS_MAX; more are Overloaded
+ACTOR_CALLS_RETRY_S = 0.2  # when to come back then: an append takes 10 to 100 ms
 FLUSH_POLL_S = 0.05  # how often a shard looks whether a flush is due
 FLUSH_RETRY_S = 1.0  # pause after a failed flush
 CONTROL_WAIT_S_MAX = 60.0  # a question to the coordinator; afterwards it counts as unanswered

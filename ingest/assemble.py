@@ -10,11 +10,11 @@ import pyarrow as pa
 
 from core.batch import REST, SYSTEM_COLUMNS, SYSTEM_FIELDS, TIMESTAMP, TIMESTAMP_INFERRED
 from core.columns import TIMESTAMP_TYPE, ColumnKey, allocate_names, field_of
-from core.limits import PATH_BYTES_MAX
+from core.limits import BATCH_CELLS_MAX, PATH_BYTES_MAX
 from ingest.values import canonical
 
 
-class Column(Protocol):
+class Kept(Protocol):
     """One typed column of a batch under construction."""
 
     @property
@@ -29,6 +29,10 @@ class Column(Protocol):
         """The column over `row_count` rows."""
         ...
 
+
+class Column(Kept, Protocol):
+    """One that may also go to `_rest`."""
+
     def texts(self) -> Iterator[tuple[int, str]]:
         """(row, canonical JSON text) of each value."""
         ...
@@ -38,18 +42,29 @@ def assemble(columns: Iterable[Column], times: Any, inferred: Any, max_paths: in
     """The batch of `columns` in the layout of core.batch.
 
     `times` (int64 UTC microseconds, or an Arrow timestamp array) and `inferred` (bool) have one element per row.
-    The `max_paths` columns with the most values (ties by path and kind) are kept as columns; the others, and those
-    with a path beyond PATH_BYTES_MAX, go to `_rest`.
+    The columns with the most values (ties by path and kind) are kept as columns, as many as columns_max says; the
+    others, and those with a path beyond PATH_BYTES_MAX, go to `_rest`.
     """
-    kept, rest = _choose(columns, max_paths)
+    row_count = len(times)
+    kept, rest = _choose(columns, columns_max(row_count, max_paths))
+    return put_together(kept, _rest_array(rest, row_count) if rest else None, times, inferred)
+
+
+def columns_max(row_count: int, max_paths: int) -> int:
+    """How many attribute columns a batch of so many rows may have."""
+    return min(max_paths, BATCH_CELLS_MAX // max(1, row_count))
+
+
+def put_together(kept: Sequence[Kept], rest: pa.Array | None, times: Any, inferred: Any) -> pa.RecordBatch:
+    """The batch of columns in their order, with `rest` as the column `_rest`; `times` and `inferred` as in assemble."""
     row_count = len(times)
     if not isinstance(times, pa.Array):
         times = pa.array(np.asarray(times, np.int64)).cast(TIMESTAMP_TYPE)
     fields = [SYSTEM_FIELDS[TIMESTAMP], SYSTEM_FIELDS[TIMESTAMP_INFERRED]]
     arrays = [times, pa.array(np.asarray(inferred, np.bool_))]
-    if rest:
+    if rest is not None:
         fields.append(SYSTEM_FIELDS[REST])
-        arrays.append(_rest_array(rest, row_count))
+        arrays.append(rest)
     names = allocate_names([(column.key, column.count) for column in kept], SYSTEM_COLUMNS)
     for column in kept:
         array = column.array(row_count)
@@ -58,7 +73,7 @@ def assemble(columns: Iterable[Column], times: Any, inferred: Any, max_paths: in
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _choose(columns: Iterable[Column], max_paths: int) -> tuple[list[Column], list[Column]]:
+def _choose(columns: Iterable[Column], count_max: int) -> tuple[list[Column], list[Column]]:
     """(columns that stay, columns that go to `_rest`), each sorted by path and kind."""
     fitting: list[Column] = []
     rest: list[Column] = []
@@ -67,8 +82,8 @@ def _choose(columns: Iterable[Column], max_paths: int) -> tuple[list[Column], li
         long = len(path) * 4 > PATH_BYTES_MAX and len(path.encode()) > PATH_BYTES_MAX
         (rest if long else fitting).append(column)
     fitting.sort(key=lambda column: (-column.count, column.key))
-    rest += fitting[max_paths:]
-    return sorted(fitting[:max_paths], key=lambda column: column.key), sorted(rest, key=lambda column: column.key)
+    rest += fitting[count_max:]
+    return sorted(fitting[:count_max], key=lambda column: column.key), sorted(rest, key=lambda column: column.key)
 
 
 def _rest_array(columns: Sequence[Column], row_count: int) -> pa.Array:

@@ -59,7 +59,7 @@ def _object(node: Mapping[Any, Any], place: _Place | None, depth: int, size: lis
 
 def _value(value: Any, place: _Place, depth: int, size: list[int]) -> Any:
     """The plain value of anything that may stand in an event; `depth` is that of the container it stands in."""
-    if type(value) is Instant:
+    if type(value) is Instant or type(value) is Number:
         return value
     if isinstance(value, np.datetime64):
         return None if np.isnat(value) else Instant(value.astype("datetime64[us]").astype(np.int64))
@@ -91,7 +91,7 @@ def _value(value: Any, place: _Place, depth: int, size: list[int]) -> Any:
     if isinstance(value, datetime.date):
         return instant_of(value)
     if isinstance(value, msgpack.Timestamp):
-        return Instant(value.to_unix_nano() // 1000)
+        return _far_instant(value.to_unix_nano() // 1000, place)
     raise _unfit(value, place)
 
 
@@ -100,6 +100,12 @@ def _from_numpy(value: Any, place: _Place) -> Any:
     if isinstance(item, np.generic):  # longdouble has no exact Python form
         raise _unfit(value, place)
     return item
+
+
+def _far_instant(time_us: int, place: _Place) -> Instant:
+    if not INT64_MIN <= time_us <= INT64_MAX:
+        raise InvalidRequest(f"{_path(place)!r} is a time beyond 64-bit microseconds: send it as text")
+    return Instant(time_us)
 
 
 def instant_of(value: datetime.date) -> Instant | None:

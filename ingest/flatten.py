@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from core.errors import InvalidRequest
-from core.limits import EVENT_PATHS_MAX, NESTING_DEPTH_MAX, RECORD_BYTES_MAX
+from core.limits import EVENT_PATH_BYTES_MAX, EVENT_PATHS_MAX, NESTING_DEPTH_MAX
 from ingest.values import EMPTY_OBJECT, list_value, too_deep
 
 _LONG_PREFIX: Final = 512  # characters from which the memory for paths is counted
@@ -24,6 +24,9 @@ def flatten(event: dict[str, Any]) -> dict[str, Any]:
     _walk(event, "", 1, flat, [0])
     if len(flat) > EVENT_PATHS_MAX:
         raise _too_many_paths()
+    # A character has up to 4 bytes: most events need no second look.
+    if 4 * sum(map(len, flat)) > EVENT_PATH_BYTES_MAX:
+        _check_path_bytes(sum(len(path.encode()) for path in flat))
     return flat
 
 
@@ -48,10 +51,14 @@ def _walk(node: dict[str, Any], prefix: str, depth: int, flat: dict[str, Any], p
 def _check_size(node: dict[str, Any], prefix: str, flat: dict[str, Any], path_bytes: list[int]) -> None:
     """Stop events that are small as text but huge as paths (a long key over many short ones) before they are built."""
     path_bytes[0] += len(prefix) * len(node)
-    if path_bytes[0] > RECORD_BYTES_MAX:
-        raise InvalidRequest(f"its paths take more than {RECORD_BYTES_MAX} bytes")
+    _check_path_bytes(path_bytes[0])
     if len(flat) > EVENT_PATHS_MAX or sum(value is not None for value in node.values()) > EVENT_PATHS_MAX:
         raise _too_many_paths()
+
+
+def _check_path_bytes(size: int) -> None:
+    if size > EVENT_PATH_BYTES_MAX:
+        raise InvalidRequest(f"its paths take more than {EVENT_PATH_BYTES_MAX} bytes")
 
 
 def _too_many_paths() -> InvalidRequest:

@@ -59,8 +59,9 @@ def open_events(
 ) -> Iterator[Unit]:
     """The events in the file at `path` ("-": `stdin`, by default the process's), unit by unit in order.
 
-    Reads JSON (NDJSON, an array of objects, or objects one after the other; plain or gzip, zstd, lz4), Parquet, and Arrow files and streams. With `text` every line that is not
-    blank is an event {"message": line}, whatever it holds; bytes that are not UTF-8 become U+FFFD.
+    Reads JSON (NDJSON, an array of objects, or objects one after the other; plain or gzip, zstd, lz4), Parquet, and
+    Arrow files and streams. With `text` every line that is not blank is an event {"message": line}, whatever it holds;
+    bytes that are not UTF-8 become U+FFFD.
     NotFound when there is no such file; InvalidRequest, here or while reading, when it cannot be read.
     """
     name = str(path)

@@ -24,6 +24,7 @@ _BLANK: Final = b" \t\r"
 _TO_ZERO: Final = bytes.maketrans(b"123456789", b"000000000")
 _LONG_NUMBERS: Final = (b"0" * 20, b"-" + b"0" * 19)  # shorter whole numbers always fit int64 or uint64
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
+_VALUE_STARTS: Final = frozenset(b"%c" % char for char in b'{["-0123456789tfnNI')
 _SHORT_INTEGER: Final = 21  # characters; anything longer is beyond uint64, and int() of hostile lengths is slow
 
 # json's own messages quote the event in places; these are what people get to see.
@@ -108,6 +109,8 @@ def parse_event(line: bytes, may_have_long_numbers: bool) -> dict[str, Any]:
     """
     if len(line) > RECORD_BYTES_MAX:
         raise InvalidRequest(f"longer than {RECORD_BYTES_MAX} bytes")
+    if line[:1] not in _VALUE_STARTS and line.isascii():
+        raise InvalidRequest("expected a value at column 1")  # plain text: the parsers take far longer to say it
     if may_have_long_numbers and has_long_numbers(line):
         event = parse_exactly(line)
     else:

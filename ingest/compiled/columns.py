@@ -10,7 +10,7 @@ from ingest.compiled.jit import kernel
 from ingest.compiled.kinds import K_NULL
 from ingest.compiled.paths import copy_bytes, hash_bytes, same_bytes
 from ingest.compiled.tape import DROPPED, Tape, length_of, start_of
-from ingest.compiled.vectors import PADDING, address_of, prefetch
+from ingest.compiled.vectors import PADDING, address_of, prefetch, wide
 from ingest.row_columns import DICTIONARY_PROBE, DICTIONARY_REPETITION_MIN
 
 _PREFETCH_AHEAD: Final = 16  # entries; their texts lie all over the input
@@ -27,6 +27,16 @@ def count_entries(column: np.ndarray, entries: int, columns: int) -> np.ndarray:
 
 
 @kernel
+def retarget(column: np.ndarray, bits: np.ndarray, entries: int, target: np.ndarray, new_bits: np.ndarray) -> None:
+    """Give each entry of a column whose target is another one to it, with the new bits of its column."""
+    for entry in range(entries):
+        index = column[entry]
+        if index != DROPPED and target[index] != index:
+            column[entry] = target[index]
+            bits[entry] = new_bits[index]
+
+
+@kernel
 def sort_entries(tape: Tape, rows: int, counts: np.ndarray) -> np.ndarray:
     """Fill tape.sorted_rows and sorted_bits: entries by column, then by row. Returns the start of each column."""
     starts = np.zeros(len(counts) + 1, np.int64)
@@ -39,7 +49,7 @@ def sort_entries(tape: Tape, rows: int, counts: np.ndarray) -> np.ndarray:
     for row in range(rows):
         end = row_end[row]
         while entry < end:
-            index = np.int64(column[entry])
+            index = wide(column[entry])
             if index != DROPPED:
                 place = next_place[index]
                 next_place[index] = place + 1
@@ -78,9 +88,7 @@ def gather_bools(rows: np.ndarray, bits: np.ndarray, row_count: int) -> np.ndarr
 
 
 @kernel
-def gather_texts(
-    src: np.ndarray, rows: np.ndarray, bits: np.ndarray, row_count: int
-) -> tuple[np.ndarray, np.ndarray]:
+def gather_texts(src: np.ndarray, rows: np.ndarray, bits: np.ndarray, row_count: int) -> tuple[np.ndarray, np.ndarray]:
     """(offsets (int32), bytes with PADDING behind them), an empty text where a row has none."""
     offsets = np.empty(row_count + 1, np.int32)
     total = 0
@@ -127,7 +135,7 @@ def find_dictionary(src: np.ndarray, bits: np.ndarray, seed: int) -> tuple[np.nd
         start, length = start_of(bits[entry]), length_of(bits[entry])
         slot = hash_bytes(source, start, length, 0, seed) & (size - 1)
         while True:
-            number = np.int64(slots[slot]) - 1
+            number = wide(slots[slot]) - 1
             if number < 0:
                 if found == limit:
                     return numbers[:0], different[:0]

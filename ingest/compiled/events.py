@@ -12,12 +12,11 @@ import numpy as np
 
 from core.columns import DECIMAL, JSON
 from core.errors import InvalidRequest
-from ingest.assemble import assemble
-from ingest.compiled.arrays import tape_columns
 from ingest.compiled.hand import column_for, write_event, write_text
 from ingest.compiled.json_scan import LONG_PATH
 from ingest.compiled.kinds import K_JSON
 from ingest.compiled.paths import find_path, grown, new_paths
+from ingest.compiled.table import make_batch
 from ingest.compiled.tape import (
     DONE,
     FIXES,
@@ -124,11 +123,6 @@ class Events:
 
     def _answer(self) -> Shredded:
         state = self.tape.state
-        rows = int(state[ROWS])
-        batch = None
-        if rows:
-            columns = tape_columns(self.tape, self.paths)
-            times = self.tape.time[:rows].copy()
-            batch = assemble(columns, times, self.tape.inferred[:rows], self._settings.max_paths)
+        batch = make_batch(self.tape, self.paths, self._settings.max_paths) if state[ROWS] else None
         give_back(self.tape)
         return Shredded(batch, tuple(self.rejected), int(state[MISSING]), int(state[UNREADABLE_TIMES]))

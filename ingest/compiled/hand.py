@@ -25,9 +25,7 @@ _KINDS: Final[dict[type, str]] = {
 }
 
 
-def write_event(
-    tape: Tape, paths: Paths, flat: dict[str, Any], time_us: int, inferred: bool
-) -> tuple[Tape, Paths]:
+def write_event(tape: Tape, paths: Paths, flat: dict[str, Any], time_us: int, inferred: bool) -> tuple[Tape, Paths]:
     """Append one event, given as ingest.flatten gives it without its event time; returns the tables to go on with."""
     for path, value in flat.items():
         kind, tape, bits = _entry(tape, value)

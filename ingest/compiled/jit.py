@@ -32,7 +32,7 @@ def kernel(function: Function) -> Function:
     if _cache_directory() is not None:
         compiled._cache = _Cache(function)
     KERNELS.append(compiled)
-    return compiled  # type: ignore[no-any-return]
+    return compiled
 
 
 @functools.cache

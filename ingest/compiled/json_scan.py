@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from core.limits import EVENT_PATHS_MAX, NESTING_DEPTH_MAX, RECORD_BYTES_MAX
+from core.limits import EVENT_PATH_BYTES_MAX, EVENT_PATHS_MAX, NESTING_DEPTH_MAX, RECORD_BYTES_MAX
 from ingest.compiled.jit import kernel
 from ingest.compiled.json_text import literal_end, skip_space
 from ingest.compiled.kinds import (
@@ -47,7 +47,15 @@ from ingest.compiled.tape import (
 )
 from ingest.compiled.texts import scan_string
 from ingest.compiled.times import ASK, READ, time_of
-from ingest.compiled.vectors import address_of, load8, mask_different, mask_newline, mask_string_end, trailing_zeros
+from ingest.compiled.vectors import (
+    address_of,
+    load8,
+    mask_different,
+    mask_newline,
+    mask_string_end,
+    trailing_zeros,
+    wide,
+)
 
 LINES: Final = 0  # an event a line
 DOCUMENTS: Final = 1  # objects one after the other or in an array, of as many lines as they like
@@ -77,6 +85,7 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
     node_next, node_first, node_path, node_plain = paths.node_next, paths.node_first, paths.node_path, paths.node_plain
     node_key, node_key_length, keys = paths.node_key, paths.node_key_length, address_of(paths.keys)
     path_stamp, path_column, column_kind = paths.path_stamp, paths.path_column, paths.column_kind
+    path_length = paths.path_length
     tape_column, tape_bits = tape.column, tape.bits
     status = DONE
     while True:
@@ -88,6 +97,7 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
         first_entry, second_entry = -1, -1
         stamp += 1
         members = 0
+        path_bytes = 0
         depth = 1
         parent = ROOT
         last = -1
@@ -102,18 +112,18 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
             # A key begins at `pos`.
             if load8(src, pos) != 34:
                 break
-            node = np.int64(node_first[parent] if last < 0 else node_next[last])
+            node = wide(node_first[parent] if last < 0 else node_next[last])
             behind = -1
             if node >= 0:
-                length = np.int64(node_key_length[node]) + 2
-                different = mask_different(src, pos + 1, keys, np.int64(node_key[node]))
+                length = wide(node_key_length[node]) + 2
+                different = mask_different(src, pos + 1, keys, wide(node_key[node]))
                 if different == 0:
-                    if length <= 32 or same_bytes(src, pos + 1, keys, np.int64(node_key[node]), length):
+                    if length <= 32 or same_bytes(src, pos + 1, keys, wide(node_key[node]), length):
                         behind = pos + 1 + length
                 elif trailing_zeros(different) >= length:
                     behind = pos + 1 + length
             if behind < 0:
-                text, length, behind, arena_after = scan_string(src, pos + 1, arena)
+                text, length, behind, _ = scan_string(src, pos + 1, arena)
                 if behind < 0:
                     break
                 node = find_node(paths, parent, src, text, length)
@@ -130,8 +140,9 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
                     break
                 behind += 1
             pos = behind
-            path = np.int64(node_path[node])
+            path = wide(node_path[node])
             members += 1
+            path_bytes += path_length[path]
             if path_stamp[path] == stamp or members > EVENT_PATHS_MAX:
                 break
             path_stamp[path] = stamp
@@ -165,7 +176,7 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
                     tape.fixes[fixes] = entries
                     fixes += 1
             elif char == 123:
-                if depth >= NESTING_DEPTH_MAX or paths.path_length[path] > LONG_PATH:
+                if depth >= NESTING_DEPTH_MAX or path_length[path] > LONG_PATH:
                     break
                 pos = skip_space(src, pos + 1, newline)
                 if load8(src, pos) != 125:
@@ -194,7 +205,7 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
                 kind = K_NULL if char == 110 else K_BOOL
                 bits = 1 if char == 116 else 0
             if kind != K_NULL:
-                column = np.int64(path_column[path])
+                column = wide(path_column[path])
                 if column < 0 or column_kind[column] != kind:
                     column = find_column(paths, path, kind)
                     if column == FULL:
@@ -231,7 +242,7 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
                 pos += 1
                 if load8(src, pos) != 34:
                     pos = skip_space(src, pos, newline)
-        if depth or pos - start > RECORD_BYTES_MAX:
+        if depth or pos - start > RECORD_BYTES_MAX or path_bytes > EVENT_PATH_BYTES_MAX:
             break
         after = pos
         if layout == LINES:
@@ -243,7 +254,7 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
         time_us = ingest_time_us
         readable = 0
         if entry >= 0:
-            kind, bits = np.int64(paths.column_kind[tape.column[entry]]), tape.bits[entry]
+            kind, bits = wide(paths.column_kind[tape.column[entry]]), tape.bits[entry]
             if kind == K_FLOAT:
                 bits = float_text[0 if entry == first_entry else 1]
             readable, time_us = time_of(src, kind, bits)

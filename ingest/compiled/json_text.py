@@ -197,7 +197,7 @@ def _scalar(src: int, pos: int, out: int) -> tuple[int, int, bool]:
 @kernel
 def _is_shortest(src: int, start: int, end: int) -> bool:
     """Whether Python writes this float the same way; sure for up to 15 digits without an exponent."""
-    if end - start > 16 or load8(src, start) == 45 and end - start > 17:
+    if end - start > 16 or (load8(src, start) == 45 and end - start > 17):
         return False
     first = start + 1 if load8(src, start) == 45 else start
     point = first

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from core.limits import EVENT_PATHS_MAX, NESTING_DEPTH_MAX, RECORD_BYTES_MAX
+from core.limits import EVENT_PATH_BYTES_MAX, EVENT_PATHS_MAX, NESTING_DEPTH_MAX, RECORD_BYTES_MAX
 from ingest.compiled.jit import kernel
 from ingest.compiled.json_scan import LONG_PATH
 from ingest.compiled.kinds import (
@@ -28,7 +28,7 @@ from ingest.compiled.kinds import (
     K_TIME,
     K_UINT,
 )
-from ingest.compiled.paths import FULL, ROOT, Paths, find_column, find_node, same_bytes
+from ingest.compiled.paths import FULL, ROOT, Paths, find_column, find_node
 from ingest.compiled.tape import (
     DONE,
     DROPPED,
@@ -63,6 +63,7 @@ from ingest.compiled.vectors import (
     shift_right,
     swap_bytes,
     trailing_zeros,
+    wide,
 )
 
 NUMBER_EXT: Final = 1  # a number beyond 64 bits, as its text
@@ -175,26 +176,47 @@ def _extension(src: int, pos: int, length: int, end: int) -> tuple[int, int, int
         return K_TIME, _big_endian(src, pos, 4) * 1_000_000, behind
     if length == 8:
         packed = _big_endian(src, pos, 8)
-        return K_TIME, (packed & 0x3FFFFFFFF) * 1_000_000 + shift_right(packed, 34) // 1000, behind
-    if length == 12:
-        seconds = _big_endian(src, pos + 4, 8)
-        if abs(seconds) > 9_000_000_000_000:
+        nanoseconds = shift_right(packed, 34)
+        if nanoseconds > 999_999_999:
             return K_ERROR, 0, pos
-        return K_TIME, seconds * 1_000_000 + _big_endian(src, pos, 4) // 1000, behind
+        return K_TIME, (packed & 0x3FFFFFFFF) * 1_000_000 + nanoseconds // 1000, behind
+    if length == 12:
+        nanoseconds, seconds = _big_endian(src, pos, 4), _big_endian(src, pos + 4, 8)
+        if nanoseconds > 999_999_999 or not -9_000_000_000_000 <= seconds <= 9_000_000_000_000:
+            return K_ERROR, 0, pos
+        return K_TIME, seconds * 1_000_000 + nanoseconds // 1000, behind
     return K_ERROR, 0, pos
 
 
 @kernel
 def _is_number(src: int, pos: int, end: int) -> bool:
-    """Whether the text is made of what JSON numbers are made of; only then it is taken unseen."""
-    digits = 0
-    for at in range(pos, end):
-        char = load8(src, at)
-        if 48 <= char <= 57:
-            digits += 1
-        elif char != 43 and char != 45 and char != 46 and char | 32 != 101:
+    """Whether the text is a JSON number."""
+    if pos < end and load8(src, pos) == 45:
+        pos += 1
+    first = pos
+    pos = _digits_end(src, pos, end)
+    if pos == first or (pos - first > 1 and load8(src, first) == 48):
+        return False
+    if pos < end and load8(src, pos) == 46:
+        first = pos + 1
+        pos = _digits_end(src, first, end)
+        if pos == first:
             return False
-    return digits > 0
+    if pos < end and load8(src, pos) | 32 == 101:
+        first = pos + 1
+        if first < end and (load8(src, first) == 43 or load8(src, first) == 45):
+            first += 1
+        pos = _digits_end(src, first, end)
+        if pos == first:
+            return False
+    return pos == end
+
+
+@kernel
+def _digits_end(src: int, pos: int, end: int) -> int:
+    while pos < end and 48 <= load8(src, pos) <= 57:
+        pos += 1
+    return pos
 
 
 @kernel
@@ -278,7 +300,7 @@ def _scan_list(
         if pos >= end:
             return K_ERROR, pos, items
         kind, bits, pos = read_value(src, pos, end)
-        if kind == K_ERROR:
+        if kind == K_ERROR or pos > end:
             return K_ERROR, pos, items
         if kind > K_STR and kind != K_NULL:
             return K_JSON, pos, items
@@ -306,6 +328,7 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
     node_next, node_first, node_path = paths.node_next, paths.node_first, paths.node_path
     node_key, node_key_length, keys = paths.node_key, paths.node_key_length, address_of(paths.keys)
     path_stamp, path_column, column_kind = paths.path_stamp, paths.path_column, paths.column_kind
+    path_length = paths.path_length
     tape_column, tape_bits = tape.column, tape.bits
     status = DONE
     while pos < end:
@@ -314,9 +337,10 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
         first_entry, second_entry = -1, -1
         stamp += 1
         members = 0
+        path_bytes = 0
         status = HARD
         kind, left, pos = read_value(src, pos, end)
-        if kind != _MAP:
+        if kind != _MAP or pos > end:
             break
         depth = 1
         parent = ROOT
@@ -335,11 +359,11 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
             left -= 1
             # A key begins at `pos`.
             head = load8(src, pos)
-            node = np.int64(node_first[parent] if last < 0 else node_next[last])
+            node = wide(node_first[parent] if last < 0 else node_next[last])
             known = False
             if node >= 0 and 0xA0 <= head <= 0xBF and head & 0x1F == node_key_length[node]:
                 length = head & 0x1F
-                different = mask_different(src, pos + 1, keys, np.int64(node_key[node]))
+                different = mask_different(src, pos + 1, keys, wide(node_key[node]))
                 known = trailing_zeros(different) >= length
                 if known:
                     pos += 1 + length
@@ -357,8 +381,9 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
                     else:
                         node_next[last] = node
                 pos = behind
-            path = np.int64(node_path[node])
+            path = wide(node_path[node])
             members += 1
+            path_bytes += path_length[path]
             if pos >= end or path_stamp[path] == stamp or members > EVENT_PATHS_MAX:
                 break
             path_stamp[path] = stamp
@@ -368,7 +393,7 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
             if kind == K_ERROR or pos > end:
                 break
             if kind == _MAP:
-                if depth >= NESTING_DEPTH_MAX or paths.path_length[path] > LONG_PATH:
+                if depth >= NESTING_DEPTH_MAX or path_length[path] > LONG_PATH:
                     break
                 if bits:
                     stack_node[depth] = parent
@@ -386,9 +411,7 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
                 if bits == 0:
                     kind = K_EMPTY_LIST
                 else:
-                    kind, behind, items_after = _scan_list(
-                        src, pos, bits, end, items, tape.item_kind, tape.item_bits
-                    )
+                    kind, behind, items_after = _scan_list(src, pos, bits, end, items, tape.item_kind, tape.item_bits)
                     if kind == K_ERROR:
                         break
                     if kind == K_JSON:
@@ -403,7 +426,7 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
                         items = items_after
                         pos = behind
             if kind != K_NULL:
-                column = np.int64(path_column[path])
+                column = wide(path_column[path])
                 if column < 0 or column_kind[column] != kind:
                     column = find_column(paths, path, kind)
                     if column == FULL:
@@ -417,14 +440,14 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
                     second_entry = entries
                 entries += 1
             last = node
-        if depth or pos - start > RECORD_BYTES_MAX:
+        if depth or pos - start > RECORD_BYTES_MAX or path_bytes > EVENT_PATH_BYTES_MAX:
             break
         # The event time.
         entry = first_entry if first_entry >= 0 else second_entry
         time_us = ingest_time_us
         readable = 0
         if entry >= 0:
-            kind, bits = np.int64(column_kind[tape_column[entry]]), tape_bits[entry]
+            kind, bits = wide(column_kind[tape_column[entry]]), tape_bits[entry]
             if kind == K_FLOAT:
                 readable, time_us = time_of_float(float_of(bits))
             else:

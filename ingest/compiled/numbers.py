@@ -143,9 +143,7 @@ def scan_number(src: int, start: int) -> tuple[int, int, int]:
 
 
 @kernel
-def _long_integer(
-    src: int, start: int, digits: int, value: int, negative: bool, pos: int
-) -> tuple[int, int, int]:
+def _long_integer(src: int, start: int, digits: int, value: int, negative: bool, pos: int) -> tuple[int, int, int]:
     """A whole number of 19 digits or more; `value` is it modulo 2^64."""
     if digits > 20 or (digits == 20 and load8(src, start) > 49):
         return K_DECIMAL, 0, pos
@@ -197,5 +195,3 @@ def nearest_float(value: int, exponent: int) -> tuple[int, int]:
     if power >= 0x7FF:
         return K_HARD_FLOAT, 0  # infinite: Python says so too, and keeps the text
     return K_FLOAT, (mantissa & ~(1 << 52)) | (power << 52)
-
-

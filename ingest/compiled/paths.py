@@ -24,6 +24,7 @@ from ingest.compiled.vectors import (
     multiply_high,
     shift_right,
     trailing_zeros,
+    wide,
 )
 
 ROOT: Final = 0
@@ -133,17 +134,17 @@ def _longer(array: np.ndarray, size: int) -> np.ndarray:
 @kernel
 def _rehash(paths: Paths) -> None:
     for node in range(1, paths.counts[N_NODES]):
-        start, length = np.int64(paths.node_key[node]), np.int64(paths.node_key_length[node])
-        slot = hash_bytes(address_of(paths.keys), start, length, np.int64(paths.node_parent[node]), paths.seed[0])
+        start, length = wide(paths.node_key[node]), wide(paths.node_key_length[node])
+        slot = hash_bytes(address_of(paths.keys), start, length, wide(paths.node_parent[node]), paths.seed[0])
         mask = len(paths.node_slots) - 1
         slot &= mask
         while paths.node_slots[slot]:
             slot = (slot + 1) & mask
         paths.node_slots[slot] = node + 1
     for path in range(paths.counts[N_PATHS]):
-        start, length = np.int64(paths.path_start[path]), np.int64(paths.path_length[path])
+        start, length = wide(paths.path_start[path]), wide(paths.path_length[path])
         mask = len(paths.path_slots) - 1
-        slot = hash_bytes(address_of(paths.path_bytes), start, length, np.int64(0), paths.seed[0]) & mask
+        slot = hash_bytes(address_of(paths.path_bytes), start, length, wide(0), paths.seed[0]) & mask
         while paths.path_slots[slot]:
             slot = (slot + 1) & mask
         paths.path_slots[slot] = path + 1
@@ -197,13 +198,13 @@ def find_node(paths: Paths, parent: int, src: int, start: int, length: int) -> i
     mask = len(paths.node_slots) - 1
     slot = hash_bytes(src, start, length, parent, paths.seed[0]) & mask
     while True:
-        node = np.int64(paths.node_slots[slot]) - 1
+        node = wide(paths.node_slots[slot]) - 1
         if node < 0:
             break
         if (
             paths.node_parent[node] == parent
             and paths.node_key_length[node] == length
-            and same_bytes(src, start, address_of(paths.keys), np.int64(paths.node_key[node]), length)
+            and same_bytes(src, start, address_of(paths.keys), wide(paths.node_key[node]), length)
         ):
             return node
         slot = (slot + 1) & mask
@@ -245,12 +246,12 @@ def _path_below(paths: Paths, parent: int, src: int, start: int, length: int) ->
     at = paths.counts[N_PATH_BYTES]
     prefix = 0
     if parent != ROOT:
-        prefix = np.int64(paths.path_length[paths.node_path[parent]]) + 1
+        prefix = wide(paths.path_length[paths.node_path[parent]]) + 1
     if at + prefix + length + PADDING > len(paths.path_bytes):
         return FULL
     texts = address_of(paths.path_bytes)
     if prefix:
-        above = np.int64(paths.path_start[paths.node_path[parent]])
+        above = wide(paths.path_start[paths.node_path[parent]])
         copy_bytes(texts, at, texts, above, prefix - 1)
         paths.path_bytes[at + prefix - 1] = 46
     copy_bytes(texts, at + prefix, src, start, length)
@@ -272,14 +273,12 @@ def _intern(paths: Paths, at: int, length: int) -> int:
     """The path whose text was put behind all others at `at`; FULL when there is no room for a new one."""
     texts = address_of(paths.path_bytes)
     mask = len(paths.path_slots) - 1
-    slot = hash_bytes(texts, at, length, np.int64(0), paths.seed[0]) & mask
+    slot = hash_bytes(texts, at, length, wide(0), paths.seed[0]) & mask
     while True:
-        path = np.int64(paths.path_slots[slot]) - 1
+        path = wide(paths.path_slots[slot]) - 1
         if path < 0:
             break
-        if paths.path_length[path] == length and same_bytes(
-            texts, np.int64(paths.path_start[path]), texts, at, length
-        ):
+        if paths.path_length[path] == length and same_bytes(texts, wide(paths.path_start[path]), texts, at, length):
             return path
         slot = (slot + 1) & mask
     path = paths.counts[N_PATHS]
@@ -298,11 +297,11 @@ def _intern(paths: Paths, at: int, length: int) -> int:
 @kernel
 def find_column(paths: Paths, path: int, kind: int) -> int:
     """The column of a path and kind, made when it is new; FULL when there is no room."""
-    column = np.int64(paths.path_column[path])
+    column = wide(paths.path_column[path])
     while column >= 0:
         if paths.column_kind[column] == kind:
             return column
-        column = np.int64(paths.column_next[column])
+        column = wide(paths.column_next[column])
     column = paths.counts[N_COLUMNS]
     if column >= len(paths.column_path):
         return FULL

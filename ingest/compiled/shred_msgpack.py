@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
@@ -24,6 +25,7 @@ from ingest.values import INT64_MAX, INT64_MIN, Instant, Number, canonical
 
 _ENTRY_BYTES_MIN: Final = 2  # an empty key and a small number
 _UNPACKABLE: Final = msgpack.packb(None)  # in place of an event that the reference has to look at
+_JSON_NUMBER: Final = re.compile(rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _PACK_ERRORS: Final = (TypeError, ValueError, OverflowError, RecursionError, BufferError, InvalidRequest)
 
 
@@ -142,16 +144,15 @@ class _Dicts(_Stream):
 def _unpacked(raw: bytes) -> Any:
     try:
         return msgpack.unpackb(raw, ext_hook=_from_ext, timestamp=0, strict_map_key=False)
-    except (ValueError, msgpack.UnpackException, RecursionError) as error:
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as error:  # TypeError: a map as a key
         raise InvalidRequest("malformed msgpack: what follows it cannot be read") from error
 
 
 def _from_ext(code: int, data: bytes) -> Any:
     if code == NUMBER_EXT:
-        try:
-            return Decimal(data.decode())
-        except (UnicodeDecodeError, ArithmeticError) as error:
-            raise ValueError("a number extension holds no number") from error
+        if not _JSON_NUMBER.fullmatch(data):
+            raise ValueError("a number extension holds no number")
+        return Number(data.decode())
     if code == INSTANT_EXT and len(data) == 8:
         return Instant.from_bytes(data, "big", signed=True)
     return msgpack.ExtType(code, data)
@@ -163,6 +164,4 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_plain(item) for item in value]
-    if isinstance(value, Decimal):
-        return Number(value)
     return Instant(value.to_unix_nano() // 1000) if isinstance(value, msgpack.Timestamp) else value

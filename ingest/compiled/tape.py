@@ -77,7 +77,7 @@ def new_tape(data: bytes, entry_bytes_min: int) -> Tape:
 def _taken(src_bytes: int, entries: int) -> Tape:
     """A tape with room for so much: the one that this thread gave back last, when it is large enough."""
     spare: Tape | None = getattr(_spare, "tape", None)
-    rows = src_bytes // 2  # half of it is the input, and "{}" is a row
+    rows = src_bytes // 2  # half of it is the input; the empty map of msgpack is one byte, and so is a small item
     if (
         spare is not None
         and len(spare.src) >= src_bytes
@@ -91,9 +91,9 @@ def _taken(src_bytes: int, entries: int) -> Tape:
         src=np.empty(src_bytes, np.uint8),
         column=np.empty(entries, np.int32),
         bits=np.empty(entries, np.int64),
-        row_end=np.empty(rows // 2, np.int32),
-        time=np.empty(rows // 2, np.int64),
-        inferred=np.empty(rows // 2, np.uint8),
+        row_end=np.empty(rows, np.int32),
+        time=np.empty(rows, np.int64),
+        inferred=np.empty(rows, np.uint8),
         item_kind=np.empty(rows, np.uint8),
         item_bits=np.empty(rows, np.int64),
         fixes=np.empty(entries, np.int32),

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from ingest.compiled.jit import kernel
-from ingest.compiled.vectors import copy32, load8, mask_string_end, store8, trailing_zeros
+from ingest.compiled.vectors import copy32, load8, mask_string_end, store8, trailing_zeros, wide
 
 BAD_STRING: Final = -1
 
@@ -105,7 +105,7 @@ def _unescape(src: int, start: int, pos: int, arena: int) -> tuple[int, int, int
         escape = load8(src, pos + 1)
         meaning = _ESCAPES[escape]
         if meaning:
-            store8(src, out, np.int64(meaning))
+            store8(src, out, wide(meaning))
             out += 1
             pos += 2
         else:

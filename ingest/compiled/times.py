@@ -12,7 +12,7 @@ import numpy as np
 from ingest.compiled.jit import kernel
 from ingest.compiled.kinds import K_DECIMAL, K_FLOAT, K_INT, K_STR, K_TIME, K_UINT
 from ingest.compiled.tape import length_of, start_of
-from ingest.compiled.vectors import load8
+from ingest.compiled.vectors import load8, wide
 from ingest.event_time import (
     DAY_US,
     MICROSECONDS_BELOW,
@@ -77,7 +77,7 @@ def time_of_float(number: float) -> tuple[int, int]:
         return (ASK if abs(number) < 1e21 else UNREADABLE), 0
     scale = 1
     while scale <= SECOND_US:
-        digits = np.int64(np.floor(number * scale + 0.5))
+        digits = wide(np.floor(number * scale + 0.5))
         if abs(digits) >= _EXACT_DIGITS_BELOW:
             break
         if np.float64(digits) / scale == number:

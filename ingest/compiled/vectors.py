@@ -24,6 +24,16 @@ _VECTOR: Final = ir.VectorType(_BYTE, 32)
 _MASK: Final = ir.IntType(32)
 
 
+@intrinsic
+def wide(_context: Any, value: Any) -> Any:
+    """A whole number of any width (an array's element, a truncated float) as int64."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return context.cast(builder, values[0], signature.args[0], types.int64)
+
+    return types.int64(value), code
+
+
 def _pointer(builder: Any, base: Any, index: Any) -> Any:
     """The byte at `index` behind the address `base`."""
     return builder.inttoptr(builder.add(base, index), _BYTE.as_pointer())
@@ -126,7 +136,7 @@ def copy32(_context: Any, target: Any, to: Any, source: Any, at: Any) -> Any:
 
 @intrinsic
 def mask_string_end(_context: Any, base: Any, index: Any) -> Any:
-    """Bit i is set when byte i of the 32 at `index` ends a run of plain text: a quote, backslash, control or non-ASCII."""
+    """Bit i is set when byte i of the 32 at `index` ends plain text: a quote, backslash, control or non-ASCII."""
 
     def code(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
         loaded = _load(builder, _pointer(builder, *values), _VECTOR)

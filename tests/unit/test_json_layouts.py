@@ -17,7 +17,9 @@ from ingest.unshred import unshred
 
 NOW = 1_700_000_000_000_000
 SETTINGS = ShredSettings()
-EVENTS = [{"n": number, "text": f'[{{"\\ "{number}', "inner": {"list": [1, number], "none": {}}} for number in range(40)]
+EVENTS = [
+    {"n": number, "text": f'[{{"\\ "{number}', "inner": {"list": [1, number], "none": {}}} for number in range(40)
+]
 
 
 def shred_all(data: bytes, block_bytes: int = 1 << 20) -> tuple[list[dict[str, object]], list[tuple[int, int, str]]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core.batch import check_batch, decode_batch, encode_batch
 from core.columns import key_of
 from core.errors import InvalidRequest
-from core.limits import BATCH_BYTES_MAX, EVENT_PATHS_MAX, NESTING_DEPTH_MAX, RECORD_BYTES_MAX
+from core.limits import BATCH_BYTES_MAX, EVENT_PATH_BYTES_MAX, EVENT_PATHS_MAX, NESTING_DEPTH_MAX, RECORD_BYTES_MAX
 from ingest.shred import Shredded, ShredSettings, shred_ndjson
 from ingest.unshred import unshred
 from tests.support.json_events import flat, typed
@@ -183,7 +183,7 @@ def test_strings_that_repeat_become_a_dictionary() -> None:
         ("[" * 100_000, f"nested deeper than {NESTING_DEPTH_MAX} levels"),
         ('{"a":' * 100_000, f"nested deeper than {NESTING_DEPTH_MAX} levels"),
         (json.dumps(dict.fromkeys(map(str, range(10_001)), 1)), f"more than {EVENT_PATHS_MAX} paths"),
-        (json.dumps({"k" * 100_000: {str(i): 1 for i in range(9000)}}), "its paths take more than 16777216 bytes"),
+        (json.dumps({"k" * 100_000: {str(i): 1 for i in range(9000)}}), f"its paths take more than {EVENT_PATH_BYTES_MAX} bytes"),
         ('{"a":"' + "x" * RECORD_BYTES_MAX + '"}', f"longer than {RECORD_BYTES_MAX} bytes"),
     ],
 )

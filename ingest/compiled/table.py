@@ -1,0 +1,160 @@
+"""Owns making the batch of a scanned tape: which columns it has, and the text of what goes to `_rest`.
+
+Works on whole tables of columns, not on one after the other: hostile input has a million of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.columns import JSON, LIST_KINDS, ColumnKey
+from core.limits import PATH_BYTES_MAX
+from ingest.assemble import columns_max, put_together
+from ingest.compiled.arrays import TapeColumn
+from ingest.compiled.columns import count_entries, retarget, sort_entries
+from ingest.compiled.hand import column_for
+from ingest.compiled.kinds import K_EMPTY_LIST, K_LIST, KIND_NAMES
+from ingest.compiled.paths import N_COLUMNS, N_PATH_BYTES, N_PATHS, Paths
+from ingest.compiled.tape import ENTRIES, ROWS, Tape, empty_array_text
+from ingest.values import canonical
+
+_KIND_RANK: Final = np.argsort(np.argsort([*KIND_NAMES, ""])).astype(np.int32)  # "" stands for K_EMPTY_LIST
+_REST_ENTRIES: Final = 65_536  # values of `_rest` that are Python text at one time
+
+
+def make_batch(tape: Tape, paths: Paths, max_paths: int) -> pa.RecordBatch:
+    """The batch of all events on the tape, in the layout of core.batch."""
+    rows, entries = int(tape.state[ROWS]), int(tape.state[ENTRIES])
+    counts = count_entries(tape.column, entries, int(paths.counts[N_COLUMNS]))
+    paths, counts = _join_empty_lists(tape, paths, counts)
+    table = _Table(tape, paths, counts, sort_entries(tape, rows, counts))
+    kept, rest = table.choose(columns_max(rows, max_paths))
+    columns = [table.column(number) for number in kept.tolist()]
+    rest_texts = table.rest(rest, rows) if len(rest) else None
+    return put_together(columns, rest_texts, tape.time[:rows].copy(), tape.inferred[:rows])
+
+
+def _join_empty_lists(tape: Tape, paths: Paths, counts: np.ndarray) -> tuple[Paths, np.ndarray]:
+    """Have empty arrays join the most frequent list column of their path, else its JSON column."""
+    columns = len(counts)
+    empty = np.flatnonzero((paths.column_kind[:columns] == K_EMPTY_LIST) & (counts > 0))
+    if not len(empty):
+        return paths, counts
+    target = np.arange(columns, dtype=np.int32)
+    bits = np.zeros(columns, np.int64)
+    for column in empty.tolist():
+        path = int(paths.column_path[column])
+        lists = [
+            (-int(counts[other]), KIND_NAMES[paths.column_kind[other]], other)
+            for other in _columns_of(paths, path)
+            if other < columns and counts[other] and K_LIST <= paths.column_kind[other] < K_LIST + len(LIST_KINDS)
+        ]
+        if lists:
+            target[column] = min(lists)[2]
+        else:
+            paths, target[column] = column_for(paths, path, JSON)
+            bits[column] = empty_array_text(tape)
+    entries = int(tape.state[ENTRIES])
+    retarget(tape.column, tape.bits, entries, target, bits)
+    return paths, count_entries(tape.column, entries, int(paths.counts[N_COLUMNS]))
+
+
+def _columns_of(paths: Paths, path: int) -> list[int]:
+    columns = []
+    column = int(paths.path_column[path])
+    while column >= 0:
+        columns.append(column)
+        column = int(paths.column_next[column])
+    return columns
+
+
+class _Table:
+    """The columns of a tape whose entries are sorted; `starts` says where those of each column begin."""
+
+    def __init__(self, tape: Tape, paths: Paths, counts: np.ndarray, starts: np.ndarray) -> None:
+        self._tape = tape
+        self._paths = paths
+        self._counts = counts
+        self._starts = starts
+        self._texts = paths.path_bytes[: paths.counts[N_PATH_BYTES]].tobytes()
+        self._seed = int(paths.seed[0])
+
+    def choose(self, count_max: int) -> tuple[np.ndarray, np.ndarray]:
+        """(columns that stay, columns that go to `_rest`), each sorted by path and kind; see assemble."""
+        used = np.flatnonzero(self._counts)
+        order = self._sorted_by_key(used)
+        short = self._paths.path_length[self._paths.column_path[order]] <= PATH_BYTES_MAX
+        if len(order) <= count_max and short.all():
+            return order, order[:0]
+        # Stable: equal counts stay in the order of their keys.
+        by_count = np.argsort(-self._counts[order[short]], kind="stable")
+        chosen = np.zeros(len(self._counts), np.bool_)
+        chosen[order[short][by_count[:count_max]]] = True
+        return order[chosen[order]], order[~chosen[order]]
+
+    def _sorted_by_key(self, columns: np.ndarray) -> np.ndarray:
+        kinds = _KIND_RANK[self._paths.column_kind[columns]]
+        table = pa.table({"path": self._path_texts().take(pa.array(self._paths.column_path[columns])), "kind": kinds})
+        order = pc.sort_indices(table, sort_keys=[("path", "ascending"), ("kind", "ascending")])
+        return columns[order.to_numpy()]
+
+    def _path_texts(self) -> pa.Array:
+        """The text of every path; they stand one behind the other."""
+        count = int(self._paths.counts[N_PATHS])
+        offsets = np.append(self._paths.path_start[:count], np.int32(len(self._texts)))
+        return pa.Array.from_buffers(pa.binary(), count, [None, pa.py_buffer(offsets), pa.py_buffer(self._texts)])
+
+    def _path(self, column: int) -> str:
+        path = self._paths.column_path[column]
+        start = int(self._paths.path_start[path])
+        return self._texts[start : start + int(self._paths.path_length[path])].decode()
+
+    def column(self, column: int) -> TapeColumn:
+        """One typed column."""
+        part = slice(int(self._starts[column]), int(self._starts[column + 1]))
+        return self._column(self._path(column), int(self._paths.column_kind[column]), part)
+
+    def _column(self, path: str, kind: int, entries: Any) -> TapeColumn:
+        key = ColumnKey(path, KIND_NAMES[kind])
+        rows, bits = self._tape.sorted_rows[entries], self._tape.sorted_bits[entries]
+        return TapeColumn(key, kind, rows, bits, self._tape, self._seed)
+
+    def rest(self, columns: np.ndarray, row_count: int) -> pa.Array:
+        """The column `_rest`: per row one JSON object of its values in `columns`, null where it has none."""
+        owner = np.repeat(columns, self._counts[columns])  # column of each entry
+        rank = np.repeat(np.arange(len(columns)), self._counts[columns])
+        first = np.repeat(self._starts[columns], self._counts[columns])
+        place = first + np.arange(len(owner)) - np.searchsorted(rank, rank)
+        rows = self._tape.sorted_rows[place]
+        order = np.lexsort((rank, rows))
+        owner, place, rows = owner[order], place[order], rows[order]
+        begins = np.flatnonzero(np.diff(rows, prepend=-1))  # where each row's entries begin
+        pieces = []
+        begin = 0
+        while begin < len(begins):
+            end = max(begin + 1, int(np.searchsorted(begins, begins[begin] + _REST_ENTRIES)))
+            last = int(begins[end]) if end < len(begins) else len(rows)
+            part = slice(int(begins[begin]), last)
+            pieces.append(self._rest_objects(owner[part], place[part], begins[begin:end] - begins[begin]))
+            begin = end
+        objects = pa.chunked_array(pieces).combine_chunks()
+        places = np.full(row_count, -1, np.int32)
+        places[rows[begins]] = np.arange(len(begins), dtype=np.int32)
+        return objects.take(pa.array(places, mask=places < 0))
+
+    def _rest_objects(self, owner: np.ndarray, place: np.ndarray, begins: np.ndarray) -> pa.Array:
+        """The objects of some rows, whose entries begin at `begins`."""
+        members = np.empty(len(owner), object)
+        kinds = self._paths.column_kind[owner]
+        for kind in np.unique(kinds).tolist():
+            of_kind = np.flatnonzero(kinds == kind)
+            column = self._column("", kind, place[of_kind])
+            names = (canonical(self._path(number)) for number in owner[of_kind].tolist())
+            members[of_kind] = [f"{name}:{text}" for name, text in zip(names, column.texts(), strict=True)]
+        ends = np.append(begins[1:], len(owner))
+        bounds = zip(begins.tolist(), ends.tolist(), strict=True)
+        return pa.array(["{" + ",".join(members[begin:end]) + "}" for begin, end in bounds], pa.string())

@@ -13,7 +13,7 @@ from sqlglot import exp
 from core.errors import InvalidQuery
 from query.dialect import RESERVED, call_name, words
 
-TABLE_FUNCTIONS: Final = frozenset({"unnest", "generate_series", "range", "json_each", "json_tree"})
+TABLE_FUNCTIONS: Final = frozenset({"unnest", "generate_series", "range", "repeat", "json_each", "json_tree"})
 
 # What reads files, settings or the catalog, changes state, waits, or takes bytes for a trusted internal structure.
 _REFUSED_CALLS: Final = words(
@@ -33,14 +33,13 @@ _REFUSED_PREFIXES: Final = re.compile(
     r"|test_|enable_|disable_|register_|deregister_|create_external|destroy_external|truncate_|icu_calendar"
 )
 
-_ROOTS: Final = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
+_ROOTS: Final = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values, exp.Describe, exp.Summarize)
 _REFUSED_NODES: Final = (
     exp.DDL,
     exp.DML,
     exp.Command,
     exp.Into,
     exp.Lock,
-    exp.Pivot,
     exp.Set,
     exp.Use,
     exp.Pragma,
@@ -51,8 +50,6 @@ _REFUSED_NODES: Final = (
     exp.Alter,
     exp.Drop,
     exp.Show,
-    exp.Describe,
-    exp.Summarize,
     exp.Transaction,
     exp.Commit,
     exp.Rollback,
@@ -68,17 +65,28 @@ _REFUSED_NODES: Final = (
 
 def check_allowed(tree: exp.Expr) -> None:
     """Raise InvalidQuery, with the position when known, unless `tree` only reads streams."""
+    if isinstance(tree, exp.Command):
+        raise other_statement(tree.name)
     if not isinstance(tree, _ROOTS):
-        raise InvalidQuery(f"{tree.key.lower()} statements are not allowed: send one SELECT statement")
+        raise other_statement(tree.key)
     for node in tree.walk():
         if isinstance(node, _REFUSED_NODES) and not isinstance(node, _ROOTS):
-            raise refusal(node, f"{node.key.lower()} is not supported in a query: send one SELECT statement")
+            raise refusal(node, f"{node.key.lower()} is not allowed in a query: a query only reads, leave it out")
+        if isinstance(node, (exp.Describe, exp.Summarize)) and not isinstance(node.this, (exp.Table, *_ROOTS)):
+            raise refusal(node, f"{node.key} takes a stream or a SELECT: it does not read files")
         if isinstance(node, exp.Table):
             _check_table(node)
         elif isinstance(node, (exp.Anonymous, exp.Func)):
             _check_call(node)
         elif isinstance(node, exp.Identifier) and node.name.startswith(RESERVED):
             raise refusal(node, f"the name {node.name!r} is reserved: use another one")
+
+
+def other_statement(word: str) -> InvalidQuery:
+    """The refusal of a statement that begins with `word`."""
+    return InvalidQuery(
+        f"{word.lower()} statements are not allowed: a query only reads, send one SELECT", line=1, column=1
+    )
 
 
 def _check_table(table: exp.Table) -> None:
@@ -97,8 +105,6 @@ def _check_call(node: exp.Expr) -> None:
     name = call_name(node)
     if name and (name in _REFUSED_CALLS or _REFUSED_PREFIXES.match(name)):
         raise refusal(node, f"function {name!r} is not allowed in a query: it is not about events")
-    if isinstance(node.parent, exp.Dot) and node.arg_key == "expression":
-        raise refusal(node, f"call {name or node.key!r} after a dot is not supported: write {name or node.key}(…)")
 
 
 def refusal(node: exp.Expr, message: str) -> InvalidQuery:

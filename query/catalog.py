@@ -1,4 +1,4 @@
-"""Owns the answers to DESCRIBE and SHOW STREAMS, from shapes alone."""
+"""Owns the answers to DESCRIBE and SHOW STREAMS, from shapes and types alone."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from query.shape import StreamShape
 _DESCRIBED = pa.schema(
     [("column_name", pa.string()), ("column_type", pa.string()), ("kinds", pa.string()), ("values", pa.int64())]
 )
+_QUERY_COLUMNS = ("column_name", "column_type", "null", "key", "default", "extra")
 _SHOWN = pa.schema(
     [("name", pa.string()), ("rows", pa.int64()), ("time_min", TIMESTAMP_TYPE), ("time_max", TIMESTAMP_TYPE)]
 )
@@ -25,6 +26,12 @@ def describe_stream(shape: StreamShape) -> pa.Table:
     rows += [(path, natural_type(kinds), _kinds(kinds), sum(kinds.values())) for path, kinds in shape.paths.items()]
     rows += [(name, SYSTEM_TYPES[name], "", None) for name in HIDDEN_COLUMNS]
     return _table(rows, _DESCRIBED)
+
+
+def describe_query(names: Sequence[str], types: Sequence[str]) -> pa.Table:
+    """Columns of a query's result, in the engine's own form of DESCRIBE."""
+    rows = [(name, type_, "YES", None, None, None) for name, type_ in zip(names, types, strict=True)]
+    return _table(rows, pa.schema([(name, pa.string()) for name in _QUERY_COLUMNS]))
 
 
 def show_streams(shapes: Mapping[str, StreamShape]) -> pa.Table:

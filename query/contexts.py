@@ -5,16 +5,32 @@ Looks at the tree only; which type comes of it is decided in query.readings.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
 from sqlglot import exp
 
 from query.dialect import call_name, words
-from query.readings import LIST, MOMENT, NUMBER, PLAIN, TRUTH
+from query.operators import Absolute, Infix
+from query.readings import LIST, MOMENT, NUMBER, PLAIN, TEXT, TRUTH, WORD
 
 _COMPARISONS: Final = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.NullSafeEQ, exp.NullSafeNEQ)
-_ARITHMETIC: Final = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Pow, exp.Neg, exp.Abs)
+_ARITHMETIC: Final = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.IntDiv, exp.Mod, exp.Pow, exp.Neg, Absolute)
+_EQUALITIES: Final = (exp.EQ, exp.NEQ, exp.NullSafeEQ, exp.NullSafeNEQ)
+_TEXT_PLACES: Final = (
+    exp.Like,
+    exp.ILike,
+    exp.SimilarTo,
+    exp.Glob,
+    exp.RegexpLike,
+    exp.DPipe,
+    exp.Trim,
+    exp.Substring,
+    exp.StrPosition,
+    exp.JSONExtract,
+    exp.JSONExtractScalar,
+)
 _TRANSPARENT: Final = (exp.Paren,)
 
 # Functions whose first argument is a number (the others of them are constants or numbers too).
@@ -42,8 +58,20 @@ _NUMBER_VALUES: Final = _NUMBER_CALLS - {"to_timestamp", "make_timestamp", "isna
     "count length len strlen date_part datediff date_diff year month day hour minute second epoch epoch_us"
 )
 _SAME_TYPE_CALLS: Final = frozenset({"min", "max", "any_value", "first", "last", "coalesce", "greatest", "least"})
+_TEXT_CALLS: Final = words(
+    """
+    upper lower ucase lcase length len strlen contains starts_with ends_with prefix suffix replace translate reverse
+    trim ltrim rtrim substr substring left right lpad rpad split_part string_split str_split split string_to_array
+    string_split_regex instr strpos position regexp_matches regexp_full_match regexp_extract regexp_extract_all
+    regexp_replace regexp_split_to_array like_escape ilike_escape not_like_escape concat concat_ws string_agg listagg
+    group_concat levenshtein editdist3 hamming jaccard jaro_similarity jaro_winkler_similarity md5 sha1 sha256 ascii
+    unicode nfc_normalize strip_accents to_base64 url_encode url_decode json_extract json_extract_string
+    """
+)
 _LIST_CALLS: Final = frozenset({"unnest"})
 _NUMBER_TYPES: Final = exp.DataType.NUMERIC_TYPES
+_TEXT_TYPES: Final = exp.DataType.TEXT_TYPES
+_NUMBER: Final = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(inf|infinity|nan)", re.IGNORECASE)
 _MOMENT_TYPES: Final = exp.DataType.TEMPORAL_TYPES
 
 KindOf = Callable[[exp.Column], str | None]
@@ -61,7 +89,7 @@ def context_of(column: exp.Column, kind_of: KindOf) -> str:
         return _arithmetic(node, parent, kind_of)
     if isinstance(parent, _COMPARISONS):
         other = parent.expression if parent.this is node else parent.this
-        return _type_of(other, kind_of) or PLAIN
+        return _type_of(other, kind_of) or (WORD if isinstance(parent, _EQUALITIES) and _is_word(other) else PLAIN)
     if isinstance(parent, (exp.Between, exp.In)):
         return _member(node, parent, kind_of)
     if isinstance(parent, (exp.And, exp.Or, exp.Not, exp.Where, exp.Having)) or (
@@ -72,6 +100,12 @@ def context_of(column: exp.Column, kind_of: KindOf) -> str:
         return TRUTH if isinstance(parent.expression, exp.Boolean) else PLAIN
     if isinstance(parent, exp.Extract):
         return MOMENT
+    if isinstance(parent, _TEXT_PLACES) or (
+        isinstance(parent, (exp.Cast, exp.TryCast)) and parent.to.this in _TEXT_TYPES
+    ):
+        return TEXT
+    if isinstance(parent, Infix):
+        return TEXT if parent.args["sign"] == "^@" else PLAIN
     return _call(node, parent)
 
 
@@ -86,7 +120,13 @@ def _arithmetic(node: exp.Expr, parent: exp.Expr, kind_of: KindOf) -> str:
 def _member(node: exp.Expr, parent: exp.Between | exp.In, kind_of: KindOf) -> str:
     others = list(parent.iter_expressions())
     kinds = {_type_of(other, kind_of) for other in others if other is not node}
+    if isinstance(parent, exp.In) and parent.expressions and all(map(_is_word, parent.expressions)):
+        return WORD
     return (kinds.pop() or PLAIN) if len(kinds) == 1 else PLAIN
+
+
+def _is_word(node: exp.Expr) -> bool:
+    return isinstance(node, exp.Literal) and node.is_string and not _NUMBER.fullmatch(node.name.strip())
 
 
 def _call(node: exp.Expr, parent: exp.Expr) -> str:
@@ -95,10 +135,14 @@ def _call(node: exp.Expr, parent: exp.Expr) -> str:
             return NUMBER if call_name(parent.parent) in _NUMBER_CALLS else PLAIN
         return PLAIN
     name = call_name(parent)
+    if name == "if" and parent.expressions and parent.expressions[0] is node:
+        return TRUTH
     if name in _NUMBER_CALLS:
         return NUMBER
     if name in _MOMENT_CALLS:
         return MOMENT
+    if name in _TEXT_CALLS:
+        return TEXT
     return LIST if name in _LIST_CALLS or isinstance(parent, exp.Unnest) else PLAIN
 
 

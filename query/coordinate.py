@@ -13,11 +13,12 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from core.clock import Clock
-from core.errors import BudgetExceeded, NotFound
+from core.errors import BudgetExceeded, InvalidQuery, NotFound
 from core.ids import nearest
 from core.limits import QUERY_SECONDS_DEFAULT
 from query.executor import Executor
 from query.fragment import DistributedPlan, Leaf, LeafResult, LeafStats
+from query.mistakes import located
 from query.parse import SHOW, Statement, parse
 from query.plan import plan
 from query.run import run_merge
@@ -96,6 +97,8 @@ def run_query(
             pinned = False
         table = run_merge(plan_, partials, executor, seconds=left_s(), query_id=query_id)
         return QueryAnswer(table, plan_.warnings, _stats(plan_, partials, clock.steady_s() - started_s))
+    except InvalidQuery as error:
+        raise located(error, statement.text) from error
     finally:
         if pinned:
             leaves.release(query_id)

@@ -14,12 +14,11 @@ from sqlglot import exp
 from sqlglot.dialects.duckdb import DuckDB
 from sqlglot.errors import ErrorLevel, UnsupportedError
 from sqlglot.generators.duckdb import DuckDBGenerator
-from sqlglot.parsers.duckdb import DuckDBParser
 
 from core.errors import InvalidQuery
+from query import grammar, operators
 
-# Calls with a grammar of their own: `cast(x as t)`, `extract(hour from x)`, `trim(both 'x' from y)` …
-_SPECIAL_CALLS: Final = ("CAST", "TRY_CAST", "EXTRACT", "TRIM", "SUBSTRING", "POSITION")
+_SIGNS: Final = ("-", "+", "~", "@", "!")
 
 # sqlglot warns on its logger about statements that query.allow refuses by name anyway.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
@@ -31,24 +30,59 @@ RESERVED: Final = "__malamute"
 class MalamuteDialect(DuckDB):
     """DuckDB's dialect with verbatim function calls and JSON paths."""
 
+    INDEX_OFFSET = 0  # subscripts stay as written
+    NORMALIZE_NOT_NULL = False
+
+    Tokenizer = grammar.Tokenizer
+    Parser = grammar.Parser
+
     def to_json_path(self, path: Any) -> Any:
         # DuckDB reads 'a.b' as one key; sqlglot would make it '$.a.b', two keys.
         return path
 
-    class Tokenizer(DuckDB.Tokenizer):
-        # "?::int" is a parameter and a cast.
-        KEYWORDS: ClassVar[dict[str, Any]] = {
-            text: token for text, token in DuckDB.Tokenizer.KEYWORDS.items() if text != "?::"
-        }
-
-    class Parser(DuckDBParser):
-        FUNCTIONS: ClassVar[dict[str, Any]] = {}
-        FUNCTION_PARSERS: ClassVar[dict[str, Any]] = {
-            name: parser for name, parser in DuckDBParser.FUNCTION_PARSERS.items() if name in _SPECIAL_CALLS
-        }
-
     class Generator(DuckDBGenerator):
         MULTI_ARG_DISTINCT = True
+        NORMALIZE_EXTRACT_DATE_PARTS = False
+        TRANSFORMS: ClassVar[dict[Any, Any]] = {
+            **{kind: transform for kind, transform in DuckDBGenerator.TRANSFORMS.items() if kind is not exp.Pivot},
+            exp.Pow: lambda self, node: self.binary(node, "**"),
+            operators.Caret: lambda self, node: self.binary(node, "^"),
+            operators.Infix: lambda self, node: " ".join(
+                (self.sql(node, "this"), node.args["sign"], self.sql(node, "expression"))
+            ),
+            operators.Absolute: lambda self, node: self.signed("@", node),
+            exp.HexString: lambda self, node: f"X{literal(node.name)}",
+            exp.BitString: lambda self, node: f"B{literal(node.name)}",
+            exp.BitwiseNot: lambda self, node: self.signed("~", node),
+            exp.Neg: lambda self, node: self.signed("-", node),
+            grammar.Unpacked: lambda self, node: f"*{self.sql(node, 'this')}",
+        }
+
+        def signed(self, sign: str, node: exp.Expr) -> str:
+            operand = self.sql(node, "this")
+            # Two signs together would be one operator, or a comment.
+            return f"{sign} {operand}" if operand.startswith(_SIGNS) else f"{sign}{operand}"
+
+        def star_sql(self, expression: exp.Star) -> str:
+            pattern = self.sql(expression, "ilike")
+            if not pattern:
+                return super().star_sql(expression)
+            star = exp.Star(**{name: part for name, part in expression.args.items() if name != "ilike"})
+            return f"{super().star_sql(star)} ILIKE {pattern}"
+
+        def is_sql(self, expression: exp.Is) -> str:
+            return self.binary(expression, "IS NOT" if expression.args.get("negate") else "IS")
+
+        def not_sql(self, expression: exp.Not) -> str:
+            text = super().not_sql(expression)
+            return f"({text})" if operators.INFIX_NOT in expression.meta else text
+
+        def strposition_sql(self, expression: exp.StrPosition) -> str:
+            return f"position({self.sql(expression, 'substr')} IN {self.sql(expression, 'this')})"
+
+        def datatype_sql(self, expression: exp.DataType) -> str:
+            written: str | None = expression.meta.get(grammar.TYPE_TEXT)
+            return written or super().datatype_sql(expression)
 
         def ignorenulls_sql(self, expression: exp.IgnoreNulls) -> str:
             return f"{self.sql(expression, 'this')} IGNORE NULLS"

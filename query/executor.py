@@ -17,15 +17,14 @@ import pyarrow as pa
 from core.errors import BudgetExceeded, Corrupt, InvalidQuery, MalamuteError, Unavailable
 from core.limits import GIB
 from query.dialect import quote
+from query.mistakes import said
 
 # The engine warns of the copy that Session.table chooses for small results.
 warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
 
 _BOUND_MAX: Final = 1_000  # remembered bindings: a few kB each
 
-_UTC_TYPES: Final = (pa.timestamp("us", "Etc/UTC"), pa.timestamp("us", "UTC"))
-
-
+_BATCH_ROWS: Final = 131_072  # of what is read step by step
 INTERRUPT_INTERVAL_S: Final = 0.02
 
 
@@ -57,7 +56,11 @@ class Session:
     def bind(self, sql: str) -> Bound:
         """Names and types of the result of `sql`. Raises InvalidQuery when it does not bind."""
         with self._mapped_errors():
-            relation = self._cursor.sql(sql)
+            try:
+                relation = self._cursor.sql(sql)
+            except duckdb.Error:
+                self._cursor.execute(f"EXPLAIN {sql}")  # fails the same, but with a message that marks the mistake
+                raise
             return Bound(tuple(relation.columns), tuple(str(type_) for type_ in relation.types))
 
     def table(self, sql: str, *, few_rows: bool = True) -> pa.Table:
@@ -69,6 +72,18 @@ class Session:
         with self._mapped_errors():
             result = self._cursor.execute(sql) if few_rows else self._cursor.sql(sql)
             return _with_utc(result.to_arrow_table())
+
+    def bounded_table(self, sql: str, bytes_max: int) -> pa.Table | None:
+        """Run `sql` as long as its rows take no more than `bytes_max` bytes; None when they take more."""
+        batches: list[pa.RecordBatch] = []
+        with self._mapped_errors():
+            reader = self._cursor.sql(sql).to_arrow_reader(_BATCH_ROWS)
+            for batch in reader:
+                bytes_max -= batch.nbytes
+                if bytes_max < 0:
+                    return None
+                batches.append(batch)
+            return _with_utc(pa.Table.from_batches(batches, schema=reader.schema))
 
     def stop(self, reason: BudgetExceeded) -> None:
         """Make the running and every later statement fail with `reason`; callable from any thread."""
@@ -209,7 +224,7 @@ def map_error(error: Exception) -> MalamuteError:
         return Corrupt(f"a file of the query is damaged: {text}")
     if "magic bytes" in text.lower() or "parquet file" in text.lower():
         return Corrupt(f"a file of the query is damaged: {text}")
-    return InvalidQuery(text)
+    return InvalidQuery(said(str(error)))
 
 
 def _first_line(message: str) -> str:
@@ -230,7 +245,22 @@ def _setting(value: Any) -> str:
 
 def _with_utc(table: pa.Table) -> pa.Table:
     # The engine calls the zone "Etc/UTC"; everything of ours says "UTC".
-    for index, field in enumerate(table.schema):
-        if field.type == _UTC_TYPES[0]:
-            table = table.set_column(index, field.name, table.column(index).cast(_UTC_TYPES[1]))
-    return table
+    types = [_utc(type_) for type_ in table.schema.types]
+    if types == table.schema.types:
+        return table
+    columns = [column.cast(type_) for column, type_ in zip(table.columns, types, strict=True)]
+    return pa.Table.from_arrays(columns, names=table.column_names)
+
+
+def _utc(type_: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(type_) and type_.tz == "Etc/UTC":
+        return pa.timestamp(type_.unit, "UTC")
+    if not pa.types.is_nested(type_):
+        return type_
+    if pa.types.is_list(type_):
+        return pa.list_(type_.value_field.with_type(_utc(type_.value_type)))
+    if pa.types.is_map(type_):
+        return pa.map_(_utc(type_.key_type), _utc(type_.item_type))
+    if pa.types.is_struct(type_):
+        return pa.struct([held.with_type(_utc(held.type)) for held in type_])
+    return type_

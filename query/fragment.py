@@ -19,6 +19,7 @@ class ScanColumn:
     """One column that a scan gives under `name`: a reading of a path as SQL type `type`, or a system column.
 
     `kind` restricts it to one kind of the path (`"path::kind"` in a query); `path` is "" for a system column.
+    `through` is the type that values are read as before `type`, "" for none: text of a number is text of that type.
     """
 
     name: str
@@ -26,6 +27,7 @@ class ScanColumn:
     path: str = ""
     kind: str | None = None
     system: str | None = None
+    through: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,13 @@ class StreamScan:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What each shard runs; a shard without a stream of some scan answers that scan with no rows."""
+    """What each shard runs; a shard without a stream of some scan answers that scan with no rows.
+
+    `bytes_max` bounds the rows of all scans and shards together, None = unbounded.
+    """
 
     scans: tuple[StreamScan, ...]
+    bytes_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +88,8 @@ class DistributedPlan:
     """A query in two steps. `merge_sql` reads the tables `inputs[i]` = all leaves' results of `leaf.scans[i]`.
 
     `casts[i]` gives for each column of input i its SQL type where Arrow may carry another one, else "".
-    `names` are the result's column names in order; they may repeat. `table` is the answer of a constant plan that
+    `names` are the result's column names in order; they may repeat, and None means those of `merge_sql`, which only the
+    data decide. `table` is the answer of a constant plan that
     needs no engine.
     """
 
@@ -91,7 +98,7 @@ class DistributedPlan:
     merge_sql: str
     inputs: tuple[str, ...]
     casts: tuple[tuple[str, ...], ...]
-    names: tuple[str, ...]
+    names: tuple[str, ...] | None
     warnings: tuple[str, ...] = ()
     table: pa.Table | None = None
 

@@ -16,8 +16,9 @@ from sqlglot.tokenizer_core import TokenType
 from core.errors import InvalidName, InvalidQuery
 from core.ids import check_name
 from core.limits import SQL_BYTES_MAX
-from query.allow import check_allowed, refusal
-from query.dialect import DIALECT, RESERVED
+from query.allow import check_allowed, other_statement, refusal
+from query.dialect import DIALECT, RESERVED, words
+from query.mistakes import syntax_error
 
 SELECT: Final = "select"
 DESCRIBE: Final = "describe"
@@ -25,16 +26,20 @@ SHOW: Final = "show"
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
+# Statements whose words are names to the grammar here.
+_OTHER_STATEMENTS: Final = words("alter drop grant insert install revoke rollback checkpoint call export import vacuum")
+_FIRST_WORD = re.compile(r"\s*([a-z]+)", re.IGNORECASE)
 _SHOW = re.compile(r"\s*show\s+(streams|tables)\s*;?\s*\Z", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A checked statement. `streams` are the names it reads; `tree` is sqlglot's, never to be changed in place."""
+    """A checked statement. `streams` are the names it reads, `tree` is sqlglot's, never to be changed in place."""
 
-    kind: str  # SELECT, DESCRIBE or SHOW
+    kind: str  # SELECT, DESCRIBE (a stream) or SHOW
     tree: exp.Expr | None
     streams: frozenset[str]
+    text: str = ""
 
 
 def parse(sql: str, params: Parameters | None = None) -> Statement:
@@ -53,7 +58,7 @@ def parse(sql: str, params: Parameters | None = None) -> Statement:
         return Statement(DESCRIBE, tree, frozenset({stream_name(tree.this)}))
     check_allowed(tree)
     _bind(tree, params)
-    return Statement(SELECT, tree, frozenset(_streams(tree, frozenset())))
+    return Statement(SELECT, tree, frozenset(_streams(tree, frozenset())), sql)
 
 
 def _number_parameters(sql: str) -> str:
@@ -63,7 +68,7 @@ def _number_parameters(sql: str) -> str:
     try:
         marks = [token for token in DIALECT.tokenize(sql) if token.token_type == TokenType.PLACEHOLDER]
     except TokenError as error:
-        raise InvalidQuery(f"cannot read the query: {str(error).splitlines()[0].lower()}") from error
+        raise _not_parsed(sql, error) from error
     for number, token in reversed(list(enumerate(marks, start=1))):
         sql = f"{sql[: token.start]}${number}{sql[token.end + 1 :]}"
     return sql
@@ -72,22 +77,27 @@ def _number_parameters(sql: str) -> str:
 def _one_tree(sql: str) -> exp.Expr:
     try:
         trees = [tree for tree in DIALECT.parse(sql) if tree is not None]
-    except ParseError as error:
-        details = error.errors[0] if error.errors else {}
-        text = str(details.get("description") or error).split("<Token", maxsplit=1)[0].strip().rstrip(".")
-        near = f" near {details['highlight']!r}" if details.get("highlight") else ""
-        width = len(details.get("highlight") or " ") - 1
-        column = max(1, int(details.get("col") or 1) - width)
-        raise InvalidQuery(
-            f"cannot parse the query{near}: {text[:1].lower()}{text[1:]}",
-            line=int(details.get("line") or 0),
-            column=column,
-        ) from error
-    except (TokenError, SqlglotError, RecursionError) as error:
-        raise InvalidQuery(f"cannot read the query: {str(error).splitlines()[0].lower()}") from error
-    if len(trees) != 1:
-        raise InvalidQuery(f"{len(trees)} statements are not allowed: send exactly one")
+    except (SqlglotError, RecursionError) as error:
+        raise _not_parsed(sql, error) from error
+    if not trees:
+        raise InvalidQuery("the query is empty: send one SELECT statement")
+    if len(trees) > 1:
+        raise refusal(trees[1], f"{len(trees)} statements are not allowed: send exactly one")
     return trees[0]
+
+
+def _not_parsed(sql: str, error: Exception) -> InvalidQuery:
+    word = _FIRST_WORD.match(sql)
+    if word is not None and word[1].lower() in _OTHER_STATEMENTS:
+        return other_statement(word[1])
+    details = error.errors[0] if isinstance(error, ParseError) and error.errors else {}
+    near = f" near {details['highlight']!r}" if details.get("highlight") else ""
+    width = len(details.get("highlight") or " ") - 1
+    return syntax_error(sql) or InvalidQuery(
+        f"the engine knows this form of SQL, but it is not supported here{near}: write it in another way",
+        line=int(details.get("line") or 0),
+        column=max(0, int(details.get("col") or 0) - width),
+    )
 
 
 def stream_name(table: exp.Table) -> str:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
-from query.allow import refusal
 from query.choice import choose_readings
 from query.columns import flatten, identifier, is_resolved, resolved_column, source_token
 from query.dialect import call_name
@@ -19,7 +18,8 @@ from query.parse import stream_name
 from query.scope import Hit, Scope, look_up
 from query.shape import StreamShape
 from query.sources import OtherSource, StreamSource, Target
-from query.stars import engine_star, expand_stars
+from query.stars import engine_star, expand_stars, replace_by_row, replace_position
+from query.wraps import as_query, as_subquery, column_aliases, needs_subquery, pivot_items, renamed
 
 _Ctes = Mapping[str, "list[str] | None"]
 
@@ -61,6 +61,10 @@ class _Resolver:
         if isinstance(node, exp.SetOperation):
             outputs = self.query(node.this, ctes, outer)
             self.query(node.expression, ctes, outer)
+        elif isinstance(node, (exp.Describe, exp.Summarize)):
+            # Their columns are of the engine's choosing.
+            self.query(as_query(node.this) if isinstance(node.this, exp.Table) else node.this, ctes, outer)
+            return None
         elif isinstance(node, exp.Subquery):
             outputs = self.query(node.this, ctes, outer)
         scope = Scope({"": OtherSource("", outputs)})
@@ -75,11 +79,11 @@ class _Resolver:
             return ctes
         seen = dict(ctes)
         for cte in clause.expressions:
-            names = _column_aliases(cte)
+            names = column_aliases(cte)
             if clause.recursive:
-                seen[cte.alias.casefold()] = names
+                seen[cte.alias.casefold()] = names or None
             outputs = self.query(cte.this, seen, outer)
-            seen[cte.alias.casefold()] = names or outputs
+            seen[cte.alias.casefold()] = renamed(outputs, names)
         return seen
 
     def _select(self, select: exp.Select, ctes: _Ctes, outer: tuple[Scope, ...]) -> list[str] | None:
@@ -114,36 +118,55 @@ class _Resolver:
             self._visit(condition, scope, ctes, outer)
 
     def _add_table(self, table: exp.Expr, scope: Scope, ctes: _Ctes, outer: tuple[Scope, ...]) -> None:
+        if isinstance(table, exp.Table) and _is_stream(table, ctes) and needs_subquery(table):
+            table = as_subquery(table)
         joins = table.args.get("joins") or ()
         if isinstance(table, exp.Table):
             self._add_named(table, scope, ctes, outer)
+        elif isinstance(table, exp.Subquery) and isinstance(table.this, exp.Table) and table.alias:
+            as_query(table.this)
+            self._add_table(table, scope, ctes, outer)
+            return
         elif isinstance(table, exp.Subquery) and isinstance(table.this, (exp.Table, exp.Lateral)):
             self._add_table(table.this, scope, ctes, outer)
+        elif isinstance(table, exp.Subquery) and isinstance(table.this, exp.Pivot):
+            self._pivot(table.this, ctes, outer)
+            scope.add(OtherSource(table.alias, None))
         elif isinstance(table, exp.Subquery):
             outputs = self.query(table, ctes, (scope, *outer))
-            scope.add(OtherSource(table.alias, _column_aliases(table) or outputs))
+            scope.add(_other_source(table, outputs))
         elif isinstance(table, exp.Lateral) and isinstance(table.this, exp.Subquery):
             outputs = self.query(table.this, ctes, (scope, *outer))
-            scope.add(OtherSource(table.alias, _column_aliases(table) or outputs))
+            scope.add(_other_source(table, outputs))
         else:
             self._visit_children(table, scope, ctes, outer)
-            scope.add(OtherSource(table.alias, _column_aliases(table) or None))
+            scope.add(OtherSource(table.alias, column_aliases(table) or None))
         for join in joins:
             self._add_join(join, scope, ctes, outer)
+
+    def _pivot(self, pivot: exp.Pivot, ctes: _Ctes, outer: tuple[Scope, ...]) -> None:
+        """Resolve a PIVOT or UNPIVOT statement; it reads a stream as the table of all its paths."""
+        source = pivot.this
+        if isinstance(source, exp.Table) and _is_stream(source, ctes):
+            source = as_subquery(source, pivot_items(pivot))
+        scope = Scope()
+        self._add_table(source, scope, ctes, outer)
+        for child in list(pivot.iter_expressions()):
+            if child is not source:
+                self._visit(child, scope, ctes, outer)
 
     def _add_named(self, table: exp.Table, scope: Scope, ctes: _Ctes, outer: tuple[Scope, ...]) -> None:
         if not isinstance(table.this, exp.Identifier):
             self._visit_children(table.this, scope, ctes, outer)
-            scope.add(OtherSource(table.alias or call_name(table.this), _column_aliases(table) or None))
+            scope.add(OtherSource(table.alias or call_name(table.this), column_aliases(table) or None))
             return
-        name = table.name.casefold()
-        if name in ctes:
-            scope.add(OtherSource(table.alias_or_name, _column_aliases(table) or ctes[name]))
+        if not _is_stream(table, ctes):
+            outputs = ctes[table.name.casefold()]
+            scope.add(_other_source(table, outputs))
+            inner = Scope({"": OtherSource("", outputs)})
+            for pivot in table.args.get("pivots") or ():
+                self._visit(pivot, inner, ctes, ())
             return
-        if _column_aliases(table):
-            raise refusal(
-                table, f"column aliases on stream {table.name!r} are not supported: rename in the select list"
-            )
         stream = stream_name(table)
         source = StreamSource(
             id=len(self.sources),
@@ -160,6 +183,9 @@ class _Resolver:
     def _visit(self, node: exp.Expr, scope: Scope, ctes: _Ctes, outer: tuple[Scope, ...]) -> None:
         if isinstance(node, (exp.Select, exp.SetOperation, exp.Subquery)):
             self.query(node, ctes, (scope, *outer))
+            return
+        if isinstance(node, exp.PositionalColumn) and not isinstance(node.parent, (exp.Ordered, exp.Group)):
+            replace_position(node, scope)
             return
         parts = flatten(node)
         if parts is not None and not is_resolved(node):
@@ -194,14 +220,16 @@ class _Resolver:
 
     def _apply(self, node: exp.Expr, parts: list[exp.Identifier], hit: Hit) -> None:
         if hit.source is None or hit.target is None:
-            if hit.output is not None:
+            if hit.source is not None:
+                replace_by_row(node, hit.source)
+            elif hit.output is not None:
                 table = identifier(hit.qualifier) if hit.qualifier else None
                 node.replace(exp.Column(this=identifier(hit.output), table=table))
             return
         source, target = hit.source, hit.target
         written = ".".join(part.name for part in (parts[1:] if hit.qualifier else parts))
         if target.path and target.path not in source.shape.paths:
-            warning = source.unknown_warning(written)
+            warning = source.unknown_warning(written, quoted=len(parts) == 1 and parts[0].quoted)
             if warning is not None:
                 self.warnings[warning] = None
         column = resolved_column(source, target, hit.qualifier)
@@ -212,9 +240,16 @@ class _Resolver:
             node.replace(column)
 
 
-def _column_aliases(node: exp.Expr) -> list[str]:
-    alias = node.args.get("alias")
-    return [column.name for column in alias.args.get("columns") or ()] if isinstance(alias, exp.TableAlias) else []
+def _is_stream(table: exp.Table, ctes: _Ctes) -> bool:
+    return isinstance(table.this, exp.Identifier) and table.name.casefold() not in ctes
+
+
+def _other_source(node: exp.Expr, outputs: list[str] | None) -> OtherSource:
+    """The source that `node` in FROM is when it gives `outputs` before it is pivoted and renamed."""
+    pivots = node.args.get("pivots")
+    if pivots:
+        return OtherSource(pivots[-1].alias or node.alias, None)
+    return OtherSource(node.alias_or_name, renamed(outputs, column_aliases(node)))
 
 
 def _output_names(select: exp.Select) -> list[str] | None:

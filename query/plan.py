@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pyarrow as pa
+from sqlglot import exp
 
 from core.clock import SystemClock
 from core.errors import InvalidQuery
-from query.catalog import describe_stream, show_streams
+from core.limits import GATHER_BYTES_MAX
+from query.catalog import describe_query, describe_stream, show_streams
 from query.columns import source_token
-from query.dialect import quote, render
+from query.dialect import render
+from query.display import as_asked
 from query.executor import Executor, Session
-from query.fragment import CONSTANT, GATHER, PROJECT, DistributedPlan, Leaf, ScanColumn, StreamScan
+from query.fragment import CONSTANT, GATHER, PROJECT, DistributedPlan, Leaf, StreamScan
 from query.gather import gather_scans
+from query.mistakes import located
 from query.parse import DESCRIBE, SHOW, Statement
 from query.paths import Resolved, resolve
 from query.pin import pin_now
@@ -21,8 +25,10 @@ from query.pruning import conjuncts, predicates, time_range
 from query.rows import split_rows
 from query.shape import StreamShape
 from query.simple import SimpleSelect, simplify
+from query.sources import StreamSource
 from query.split import Split, cast_for, stand_ins
 from query.two_phase import split_aggregation
+from query.wraps import is_dynamic
 
 
 def plan(
@@ -45,13 +51,29 @@ def plan(
         return _constant(describe_stream(shapes.get(stream, StreamShape())))
     if statement.tree is None:
         raise InvalidQuery(f"a {statement.kind} statement without a query cannot be planned: parse it again")
-    resolved = resolve(statement.tree, shapes, time_attributes or {})
-    with executor.session() as session:
+    sources: list[StreamSource] = []
+    try:
+        resolved = resolve(statement.tree, shapes, time_attributes or {})
+        sources = resolved.sources
+        with executor.session() as session:
+            return _plan(resolved, executor, session, SystemClock().now_us() if now_us is None else now_us)
+    except InvalidQuery as error:
+        raise located(error, statement.text, sources) from error
+
+
+def _plan(resolved: Resolved, executor: Executor, session: Session, now_us: int) -> DistributedPlan:
+    names: tuple[str, ...] | None = None
+    if not is_dynamic(resolved.tree):
+        described = isinstance(resolved.tree, exp.Describe)
         # Binding the whole query once gives the result's names, and the engine's own message when it is wrong.
-        bound = executor.bind(session, stand_ins(resolved.sources), render(resolved.tree))
-        names = _display_names(bound.names, resolved)
-        pin_now(resolved.tree, SystemClock().now_us() if now_us is None else now_us)
-        return _split_plan(resolved, names, executor, session) or _gather_plan(resolved, names, session)
+        text = render(resolved.tree.this if described else resolved.tree)
+        bound = executor.bind(session, stand_ins(resolved.sources), text)
+        names = tuple(as_asked(name, resolved.sources) for name in bound.names)
+        if described:
+            return _constant(describe_query(names, bound.types), resolved.warnings)
+    pin_now(resolved.tree, now_us)
+    split = None if names is None else _split_plan(resolved, names, executor, session)
+    return split or _gather_plan(resolved, names, session)
 
 
 def _split_plan(
@@ -89,10 +111,10 @@ def _split_scan(select: SimpleSelect, split: Split, session: Session) -> StreamS
     )
 
 
-def _gather_plan(resolved: Resolved, names: tuple[str, ...], session: Session) -> DistributedPlan:
+def _gather_plan(resolved: Resolved, names: tuple[str, ...] | None, session: Session) -> DistributedPlan:
     return DistributedPlan(
         kind=GATHER if resolved.sources else CONSTANT,
-        leaf=Leaf(gather_scans(resolved, session)),
+        leaf=Leaf(gather_scans(resolved, session), GATHER_BYTES_MAX),
         merge_sql=render(resolved.tree),
         inputs=tuple(source_token(source.id) for source in resolved.sources),
         casts=tuple(
@@ -103,22 +125,5 @@ def _gather_plan(resolved: Resolved, names: tuple[str, ...], session: Session) -
     )
 
 
-def _constant(table: pa.Table) -> DistributedPlan:
-    names = tuple(table.column_names)
-    return DistributedPlan(CONSTANT, Leaf(()), "", (), (), names, table=table)
-
-
-def _display_names(names: tuple[str, ...], resolved: Resolved) -> tuple[str, ...]:
-    """Result names with the names of readings turned back into the paths they read."""
-    readings: list[ScanColumn] = [column for source in resolved.sources for column in source.columns.values()]
-    shown: list[str] = []
-    for name in names:
-        for column in readings:
-            if column.path and column.name not in (column.path, f"{column.path}::{column.kind}"):
-                name = name.replace(quote(column.name), _as_written(column.path))
-        shown.append(name)
-    return tuple(shown)
-
-
-def _as_written(path: str) -> str:
-    return path if path.isidentifier() else quote(path)
+def _constant(table: pa.Table, warnings: tuple[str, ...] = ()) -> DistributedPlan:
+    return DistributedPlan(CONSTANT, Leaf(()), "", (), (), tuple(table.column_names), warnings, table)

@@ -136,10 +136,17 @@ def _comparisons(conditions: Iterable[exp.Expr]) -> Iterator[_Comparison]:
             yield condition.this, "<=", (condition.args["high"],)
         elif isinstance(condition, exp.In) and is_resolved(condition.this) and condition.expressions:
             yield condition.this, "=", tuple(condition.expressions)
-        elif isinstance(condition, exp.Not) and isinstance(condition.this, exp.Is):
-            inner = condition.this
-            if is_resolved(inner.this) and isinstance(inner.expression, exp.Null):
-                yield inner.this, _KNOWN, ()
+        elif (inner := _not_null(condition)) is not None and is_resolved(inner):
+            yield inner, _KNOWN, ()
+
+
+def _not_null(condition: exp.Expr) -> Any:
+    """What `condition` says is not null, None when it says something else."""
+    negated = isinstance(condition, exp.Not)
+    inner = condition.this if negated else condition
+    if not isinstance(inner, exp.Is) or not isinstance(inner.expression, exp.Null):
+        return None
+    return inner.this if bool(inner.args.get("negate")) != negated else None
 
 
 def _is_constant(node: exp.Expr) -> bool:

@@ -2,6 +2,8 @@
 
 A path may hold several kinds. One kind reads as itself, several numeric kinds as one number; anything else reads by
 its context: as a number (numeric columns, and text where it is one), a time, a truth value, and otherwise as text.
+Where `_rest` may hold
+further values of a path, a place for text reads the path as text whatever its kinds, so that they are seen.
 Never sees queries or files.
 """
 
@@ -24,6 +26,8 @@ NUMBER: Final = "number"
 MOMENT: Final = "moment"
 TRUTH: Final = "truth"
 LIST: Final = "list"
+TEXT: Final = "text"  # a place that takes nothing but text
+WORD: Final = "word"  # compared with a text that is no number
 PLAIN: Final = "plain"
 
 SYSTEM_TYPES: Final = {
@@ -76,12 +80,21 @@ def type_in(kinds: Iterable[str], context: str) -> str:
     return _CONTEXT_TYPES[context]
 
 
-def read_path(type_: str, columns: Mapping[str, str], rest_path: str | None) -> str:
+def text_in_rest(natural: str, context: str) -> bool:
+    """Whether `context` reads a path of type `natural` as text where `_rest` may hold text under it."""
+    return (context == TEXT and not natural.endswith("[]")) or (context == WORD and natural in NUMERIC_TYPES)
+
+
+def read_path(type_: str, columns: Mapping[str, str], rest_path: str | None, through: str = "") -> str:
     """The SQL expression of type `type_` over one file's or batch's `columns` (kind → physical name) of a path.
 
     `rest_path` is the path when values of it may also stand in the `_rest` column there, else None.
-    An event has at most one value of a path, so at most one of the terms is not null.
+    An event has at most one value of a path, so at most one of the terms is not null. Values are read as `through`
+    first, if it is given.
     """
+    if through:
+        text = f"CAST({read_path(through, columns, rest_path)} AS {type_})"
+        return text if rest_path is None else f"COALESCE({text}, {_read_rest(type_, rest_path)})"
     terms = [term for kind, name in sorted(columns.items()) if (term := _read_kind(type_, kind, quote(name)))]
     if rest_path is not None:
         terms.append(_read_rest(type_, rest_path))

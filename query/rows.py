@@ -26,6 +26,8 @@ def split_rows(select: SimpleSelect, executor: Executor, session: Session) -> Sp
         order.append(render(ordered(term, f"c{shipped.index(text)}")))
     items = ", ".join(f"{text} AS c{index}" for index, text in enumerate(shipped))
     types = executor.bind(session, stand_ins([select.source]), f"SELECT {items} FROM {INPUT}").types
+    if len(types) != len(shipped):
+        return None  # the engine makes several columns of one item, such as of an unnested struct
     sorting = f" ORDER BY {', '.join(order)}" if order else ""
     tail = f"WHERE {render(select.where)}" if select.where is not None else ""
     if select.limit is not None:

@@ -104,7 +104,7 @@ def _expression(column: ScanColumn, layout: _Layout, snapshot: StreamSnapshot) -
         if key.path == column.path and column.kind in (None, key.kind)
     }
     rest_path = column.path if layout.has_rest and column.kind is None else None
-    return read_path(column.type, held, rest_path)
+    return read_path(column.type, held, rest_path, column.through)
 
 
 def _batch_may_match(batch: pa.RecordBatch, scan: StreamScan) -> bool:

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
+from core.batch import HIDDEN_COLUMNS
 from core.errors import InvalidQuery
+from query.allow import refusal
 from query.sources import OtherSource, Source, StreamSource, Target
 
 
@@ -37,7 +39,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """What a reference means: a target of a stream; or, without one, something that the engine resolves.
+    """What a reference means: a target of a stream, or its whole row; without a stream, what the engine resolves.
 
     `output` is then the quoted name to use for a dotted reference, if it needs one.
     """
@@ -64,17 +66,20 @@ def look_up(parts: list[exp.Identifier], scope: Scope) -> Hit | None:
     hits = [(source, target) for source in scope.streams() if (target := source.known(name))]
     others = [source for source in scope.sources.values() if isinstance(source, OtherSource)]
     outputs = [output for source in others if (output := source.output(name))]
-    if scope.merges_columns(name) and (hits or outputs):
+    hidden = len(hits) == 1 and hits[0][1].system in HIDDEN_COLUMNS  # never merged by a NATURAL JOIN
+    if scope.merges_columns(name) and (hits or outputs) and not (hidden and scope.natural_join):
         return Hit()
     if len(hits) + len(outputs) > 1:
         where = ", ".join(sorted(alias for alias in scope.sources if alias.strip()))
-        raise InvalidQuery(f"{name!r} is ambiguous: put one of {where} before it")
+        raise refusal(parts[0], f"{name!r} is ambiguous: put one of {where} before it")
     if hits:
         return Hit(*hits[0])
     if outputs:
         return Hit(output=outputs[0] if len(names) > 1 else None)
     if len(names) == 1 and name.casefold() in scope.aliases:
         return Hit()
+    if len(names) == 1 and first is not None:
+        return Hit(first if isinstance(first, StreamSource) else None)  # the row as a struct
     if any(source.outputs is None for source in others):
         return Hit()
     return None

@@ -24,6 +24,7 @@ _SCALAR_OPERATORS: Final = words(
     list_append list_prepend array_to_string array_reverse list_reverse list_sum list_avg list_min list_max list_count
     """
 )
+_NAMING_CALLS: Final = frozenset({"alias"})  # the halves of a split query name their columns otherwise
 _COMPLEX_CLAUSES: Final = words("with_ joins laterals qualify windows sample pivots locks kind exclude")
 
 
@@ -61,7 +62,7 @@ def simplify(resolved: Resolved, scalar_functions: frozenset[str]) -> SimpleSele
     """
     if not isinstance(resolved.tree, exp.Select) or not _is_simple(resolved):
         return None
-    known = scalar_functions | _SCALAR_OPERATORS | frozenset(EXPORTABLE)
+    known = (scalar_functions - _NAMING_CALLS) | _SCALAR_OPERATORS | frozenset(EXPORTABLE)
     calls = {call_name(call) for call in resolved.tree.find_all(exp.Anonymous)}
     if not calls <= known or resolved.tree.find(exp.AggFunc) is not None:
         return None
@@ -119,6 +120,8 @@ def _is_simple(resolved: Resolved) -> bool:
     if distinct is not None and distinct.args.get("on") is not None:
         return False
     group = select.args.get("group")
+    if group is not None and any(isinstance(key, exp.Tuple) for key in group.expressions):
+        return False
     if group is not None and any(group.args.get(kind) for kind in ("grouping_sets", "cube", "rollup", "totals")):
         return False
     if any(engine_star(item) for item in select.expressions):

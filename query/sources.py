@@ -9,7 +9,7 @@ from typing import Final
 from core.batch import HIDDEN_COLUMNS, SYSTEM_COLUMNS, TIMESTAMP
 from core.ids import nearest
 from query.fragment import ScanColumn
-from query.readings import SYSTEM_TYPES, natural_type, type_in
+from query.readings import SYSTEM_TYPES, VARCHAR, natural_type, text_in_rest, type_in
 from query.shape import StreamShape
 
 _TIME_ATTRIBUTE: Final = "@timestamp"  # what ingest looks for when a stream names none
@@ -82,7 +82,11 @@ class StreamSource:
 
     def type_in(self, target: Target, context: str) -> str:
         """The SQL type of `target` in `context`."""
-        return SYSTEM_TYPES[target.system] if target.system else type_in(self.kinds(target), context)
+        if target.system:
+            return SYSTEM_TYPES[target.system]
+        if self.shape.has_rest and not target.kind and text_in_rest(self.natural(target), context):
+            return VARCHAR
+        return type_in(self.kinds(target), context)
 
     def use(self, target: Target, type_: str) -> ScanColumn:
         """The scan column that gives `target` as `type_`, added when it is the first of its kind."""
@@ -93,7 +97,9 @@ class StreamSource:
             while name.casefold() in self._names:
                 name, copy = f"{wanted}~{copy}", copy + 1
             self._names.add(name.casefold())
-            self.columns[key] = ScanColumn(name, type_, target.path, target.kind, target.system)
+            natural = self.natural(target)
+            through = natural if type_ == VARCHAR and natural != VARCHAR and not target.system else ""
+            self.columns[key] = ScanColumn(name, type_, target.path, target.kind, target.system, through)
         return self.columns[key]
 
     def expose_all(self) -> None:
@@ -107,8 +113,11 @@ class StreamSource:
         shown = {(target, self.natural(target)) for target in self.visible()}
         return [column.name for key, column in self.columns.items() if key not in shown]
 
-    def unknown_warning(self, name: str) -> str | None:
-        """The warning for a path that no column holds; None when it may well stand in `_rest`."""
+    def unknown_warning(self, name: str, quoted: bool) -> str | None:
+        """The warning for a path that no column holds; None when it may well stand in `_rest`.
+
+        `quoted` says that it was written in double quotes, as some write text.
+        """
         names: Iterable[str] = [*self.shape.paths, *HIDDEN_COLUMNS, TIMESTAMP]
         inside = next((path for path in self.shape.paths if path.startswith(name + ".")), None)
         close = inside or nearest(name, names)
@@ -119,6 +128,8 @@ class StreamSource:
                 if close
                 else None
             )
+        if quoted and not close:
+            hint = f": if it is a text, put it in single quotes, '{name}'"
         return f"stream {self.stream!r} has no path {name!r}, it reads as null{hint}"
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from core.errors import BudgetExceeded, MalamuteError
-from core.limits import MIB
+from core.limits import GATHER_BYTES_MAX, MIB
 from query.executor import Executor
+from query.run import run_leaf, run_merge
+from tests.unit.test_query_shards import build_shards
 
 ROWS = 3_000_000
 HUNGRY = "SELECT sum(b * rn) AS s FROM (SELECT b, row_number() OVER (ORDER BY a) AS rn FROM x)"
@@ -70,3 +73,28 @@ def test_a_query_can_be_cancelled_at_any_moment_from_another_thread(delay_s):
         time.sleep(0.0005)
     thread.join(timeout=30)
     assert not thread.is_alive() and isinstance(outcome[0], BudgetExceeded)
+
+
+def test_what_is_gathered_has_a_budget_at_the_leaf_and_at_the_coordinator(tmp_path):
+    shards = build_shards(tmp_path, rows=300)
+    planned = shards.plan("SELECT a.id FROM logs a JOIN logs b USING (id)")
+    assert planned.leaf.bytes_max == GATHER_BYTES_MAX
+    results = [run_leaf(planned.leaf, held, lambda s: s.name, shards.executor) for held in shards.snapshots]
+    sent = [sum(table.nbytes for table in result.tables) for result in results]
+
+    at_leaf = replace(planned.leaf, bytes_max=sent[0] // 2)
+    with pytest.raises(BudgetExceeded, match=f"more than {sent[0] // 2} bytes.*select fewer columns") as refused:
+        run_leaf(at_leaf, shards.snapshots[0], lambda s: s.name, shards.executor)
+    assert refused.value.budget == "gather_bytes"
+
+    all_of_it = replace(planned, leaf=replace(planned.leaf, bytes_max=sum(sent)))
+    assert run_merge(all_of_it, results, shards.executor).num_rows == 300
+    with pytest.raises(BudgetExceeded) as refused:
+        run_merge(replace(planned, leaf=replace(planned.leaf, bytes_max=sum(sent) - 1)), results, shards.executor)
+    assert refused.value.budget == "gather_bytes"
+
+
+def test_what_is_not_gathered_has_no_such_budget(tmp_path):
+    shards = build_shards(tmp_path, rows=30)
+    for query in ("SELECT service, count(*) FROM logs GROUP BY service", "SELECT * FROM logs LIMIT 5"):
+        assert shards.plan(query).leaf.bytes_max is None

@@ -35,7 +35,9 @@ SELECT * FROM main.logs
 SELECT * FROM information_schema.tables
 SELECT * INTO x FROM logs
 SELECT * FROM logs FOR UPDATE
-SELECT l.x.upper() FROM logs l
+SELECT l.x.getenv() FROM logs l
+SELECT 'HOME'.getenv()
+SELECT x.pg_sleep(1) FROM logs
 SELECT 1; SELECT 2
 WITH t AS (INSERT INTO x SELECT 1 RETURNING *) SELECT * FROM t
 INSERT INTO logs SELECT 1
@@ -54,8 +56,17 @@ CHECKPOINT
 USE x
 BEGIN
 EXPORT DATABASE 'x'
-PIVOT logs ON a USING sum(b)
-SELECT * FROM logs PIVOT (sum(a) FOR b IN (1, 2))
+PIVOT 'a.parquet' ON a USING sum(b)
+PIVOT logs ON getenv('HOME') USING sum(b)
+SELECT * FROM read_csv('x') PIVOT (sum(a) FOR b IN (1, 2))
+UNPIVOT main.logs ON a, b
+DESCRIBE SELECT * FROM read_csv('x')
+DESCRIBE SELECT getenv('HOME')
+SUMMARIZE 'a.parquet'
+SUMMARIZE SELECT * FROM glob('*')
+SELECT * FROM (SUMMARIZE main.logs)
+SELECT * FROM (DESCRIBE 'a.parquet')
+SELECT CAST(a AS ENUM (SELECT getenv('HOME'))) FROM logs
 SELECT "__malamute_0" FROM logs
 SELECT $missing
 SELECT ?

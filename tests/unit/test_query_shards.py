@@ -208,11 +208,11 @@ def oracle(events: Mapping[str, list[tuple[int, int, Event]]]) -> Any:
     return connection
 
 
-def build_shards(directory: Path, seed: int = 7, rows: int = 400) -> Shards:
+def build_shards(directory: Path, seed: int = 7, rows: int = 400, parts: int = 3) -> Shards:
     rng = random.Random(seed)
     executor = Executor(threads=2, memory_bytes=2**29, data_directories=[str(directory)])
     shards = Shards(directory, executor)
-    shards.add("logs", [random_event(rng, row) for row in range(rows)])
+    shards.add("logs", [random_event(rng, row) for row in range(rows)], parts)
     traces = [
         {"id": ("int", row * 2), "service": ("str", "web" if row % 3 else "db"), "span": ("int", row)}
         for row in range(60)

@@ -14,7 +14,7 @@ from core.limits import BATCH_CELLS_MAX, PATH_BYTES_MAX
 from ingest.values import canonical
 
 
-class Kept(Protocol):
+class Column(Protocol):
     """One typed column of a batch under construction."""
 
     @property
@@ -28,10 +28,6 @@ class Kept(Protocol):
     def array(self, row_count: int) -> pa.Array:
         """The column over `row_count` rows."""
         ...
-
-
-class Column(Kept, Protocol):
-    """One that may also go to `_rest`."""
 
     def texts(self) -> Iterator[tuple[int, str]]:
         """(row, canonical JSON text) of each value."""
@@ -47,7 +43,8 @@ def assemble(columns: Iterable[Column], times: Any, inferred: Any, max_paths: in
     """
     row_count = len(times)
     kept, rest = _choose(columns, columns_max(row_count, max_paths))
-    return put_together(kept, _rest_array(rest, row_count) if rest else None, times, inferred)
+    arrays = [(column.key, column.count, column.array(row_count)) for column in kept]
+    return put_together(arrays, _rest_array(rest, row_count) if rest else None, times, inferred)
 
 
 def columns_max(row_count: int, max_paths: int) -> int:
@@ -55,9 +52,13 @@ def columns_max(row_count: int, max_paths: int) -> int:
     return min(max_paths, BATCH_CELLS_MAX // max(1, row_count))
 
 
-def put_together(kept: Sequence[Kept], rest: pa.Array | None, times: Any, inferred: Any) -> pa.RecordBatch:
-    """The batch of columns in their order, with `rest` as the column `_rest`; `times` and `inferred` as in assemble."""
-    row_count = len(times)
+def put_together(
+    columns: Sequence[tuple[ColumnKey, int, pa.Array]], rest: pa.Array | None, times: Any, inferred: Any
+) -> pa.RecordBatch:
+    """The batch of columns, given as (key, number of values, array) in their order, and of the column `_rest`.
+
+    `times` and `inferred` as in assemble.
+    """
     if not isinstance(times, pa.Array):
         times = pa.array(np.asarray(times, np.int64)).cast(TIMESTAMP_TYPE)
     fields = [SYSTEM_FIELDS[TIMESTAMP], SYSTEM_FIELDS[TIMESTAMP_INFERRED]]
@@ -65,11 +66,9 @@ def put_together(kept: Sequence[Kept], rest: pa.Array | None, times: Any, inferr
     if rest is not None:
         fields.append(SYSTEM_FIELDS[REST])
         arrays.append(rest)
-    names = allocate_names([(column.key, column.count) for column in kept], SYSTEM_COLUMNS)
-    for column in kept:
-        array = column.array(row_count)
-        fields.append(field_of(names[column.key], column.key, array.type))
-        arrays.append(array)
+    names = allocate_names([(key, count) for key, count, _ in columns], SYSTEM_COLUMNS)
+    fields += [field_of(names[key], key, array.type) for key, _, array in columns]
+    arrays += [array for _, _, array in columns]
     return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 

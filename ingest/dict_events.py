@@ -118,7 +118,7 @@ def instant_of(value: datetime.date) -> Instant | None:
 
 
 def _key(key: Any, place: _Place | None) -> str:
-    if isinstance(key, str) and not isinstance(key, enum.Enum):
+    if isinstance(key, str) and not isinstance(key, enum.Enum | Number):
         return str(key)
     where = f" in {_path(place)!r}" if place else ""
     raise InvalidRequest(f"a key{where} has the type {_type_name(key)}: keys must be text")

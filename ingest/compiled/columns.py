@@ -113,24 +113,23 @@ def gather_texts(src: np.ndarray, rows: np.ndarray, bits: np.ndarray, row_count:
 
 
 @kernel
-def find_dictionary(src: np.ndarray, bits: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(number of its text per entry (int32), bits of each different text in order of appearance).
+def find_dictionary(src: np.ndarray, bits: np.ndarray, seed: int, numbers: np.ndarray, different: np.ndarray) -> int:
+    """Number of different texts, 0 where a dictionary does not pay: see DICTIONARY_REPETITION_MIN.
 
-    Both empty where a dictionary does not pay: see DICTIONARY_REPETITION_MIN.
+    Writes to `numbers` (int32) which of them each entry has, and to `different` their bits in order of appearance;
+    both have as much room as there are entries.
     """
     count = len(bits)
     source = address_of(src)
     limit = count // DICTIONARY_REPETITION_MIN
-    numbers = np.empty(count, np.int32)
     size = 64
     while size < 4 * min(limit, DICTIONARY_PROBE):
         size *= 2
     slots = np.zeros(size, np.int32)
-    different = np.empty(limit + 1, np.int64)
     found = 0
     for entry in range(count):
         if entry == DICTIONARY_PROBE and found * DICTIONARY_REPETITION_MIN > DICTIONARY_PROBE:
-            return numbers[:0], different[:0]
+            return 0
         prefetch(source, start_of(bits[min(entry + _PREFETCH_AHEAD, count - 1)]))
         start, length = start_of(bits[entry]), length_of(bits[entry])
         slot = hash_bytes(source, start, length, 0, seed) & (size - 1)
@@ -138,7 +137,7 @@ def find_dictionary(src: np.ndarray, bits: np.ndarray, seed: int) -> tuple[np.nd
             number = wide(slots[slot]) - 1
             if number < 0:
                 if found == limit:
-                    return numbers[:0], different[:0]
+                    return 0
                 number = found
                 different[found] = bits[entry]
                 found += 1
@@ -152,7 +151,7 @@ def find_dictionary(src: np.ndarray, bits: np.ndarray, seed: int) -> tuple[np.nd
                 break
             slot = (slot + 1) & (size - 1)
         numbers[entry] = number
-    return numbers, different[:found]
+    return found
 
 
 @kernel
@@ -165,15 +164,6 @@ def _rehashed(source: int, different: np.ndarray, found: int, size: int, seed: i
             slot = (slot + 1) & (size - 1)
         slots[slot] = number + 1
     return slots
-
-
-@kernel
-def gather_numbers(rows: np.ndarray, numbers: np.ndarray, row_count: int) -> np.ndarray:
-    """One dictionary index (int32) per row, 0 where there is none."""
-    values = np.zeros(row_count, np.int32)
-    for entry in range(len(rows)):
-        values[rows[entry]] = numbers[entry]
-    return values
 
 
 @kernel

@@ -5,7 +5,7 @@ Works on whole tables of columns, not on one after the other: hostile input has 
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from core.columns import JSON, LIST_KINDS, ColumnKey
 from core.limits import PATH_BYTES_MAX
 from ingest.assemble import columns_max, put_together
-from ingest.compiled.arrays import TapeColumn
+from ingest.compiled.arrays import TapeColumn, arrays_of
 from ingest.compiled.columns import count_entries, retarget, sort_entries
 from ingest.compiled.hand import column_for
 from ingest.compiled.kinds import K_EMPTY_LIST, K_LIST, KIND_NAMES
@@ -33,9 +33,8 @@ def make_batch(tape: Tape, paths: Paths, max_paths: int) -> pa.RecordBatch:
     paths, counts = _join_empty_lists(tape, paths, counts)
     table = _Table(tape, paths, counts, sort_entries(tape, rows, counts))
     kept, rest = table.choose(columns_max(rows, max_paths))
-    columns = [table.column(number) for number in kept.tolist()]
     rest_texts = table.rest(rest, rows) if len(rest) else None
-    return put_together(columns, rest_texts, tape.time[:rows].copy(), tape.inferred[:rows])
+    return put_together(table.columns(kept), rest_texts, tape.time[:rows].copy(), tape.inferred[:rows])
 
 
 def _join_empty_lists(tape: Tape, paths: Paths, counts: np.ndarray) -> tuple[Paths, np.ndarray]:
@@ -113,15 +112,16 @@ class _Table:
         start = int(self._paths.path_start[path])
         return self._texts[start : start + int(self._paths.path_length[path])].decode()
 
-    def column(self, column: int) -> TapeColumn:
-        """One typed column."""
-        part = slice(int(self._starts[column]), int(self._starts[column + 1]))
-        return self._column(self._path(column), int(self._paths.column_kind[column]), part)
-
-    def _column(self, path: str, kind: int, entries: Any) -> TapeColumn:
-        key = ColumnKey(path, KIND_NAMES[kind])
-        rows, bits = self._tape.sorted_rows[entries], self._tape.sorted_bits[entries]
-        return TapeColumn(key, kind, rows, bits, self._tape, self._seed)
+    def columns(self, columns: np.ndarray) -> list[tuple[ColumnKey, int, pa.Array]]:
+        """(key, number of values, array over all rows) of each column. Nothing of the tape can be read afterwards."""
+        kinds = self._paths.column_kind[columns]
+        keys = [
+            ColumnKey(self._path(column), KIND_NAMES[kind])
+            for column, kind in zip(columns.tolist(), kinds.tolist(), strict=True)
+        ]
+        parts = np.stack([self._starts[columns], self._starts[columns + 1]], axis=1)
+        arrays = arrays_of(self._tape, keys, kinds, parts, self._seed)
+        return list(zip(keys, self._counts[columns].tolist(), arrays, strict=True))
 
     def rest(self, columns: np.ndarray, row_count: int) -> pa.Array:
         """The column `_rest`: per row one JSON object of its values in `columns`, null where it has none."""
@@ -152,7 +152,14 @@ class _Table:
         kinds = self._paths.column_kind[owner]
         for kind in np.unique(kinds).tolist():
             of_kind = np.flatnonzero(kinds == kind)
-            column = self._column("", kind, place[of_kind])
+            entries = place[of_kind]
+            column = TapeColumn(
+                ColumnKey("", KIND_NAMES[kind]),
+                kind,
+                self._tape.sorted_rows[entries],
+                self._tape.sorted_bits[entries],
+                self._tape,
+            )
             names = (canonical(self._path(number)) for number in owner[of_kind].tolist())
             members[of_kind] = [f"{name}:{text}" for name, text in zip(names, column.texts(), strict=True)]
         ends = np.append(begins[1:], len(owner))

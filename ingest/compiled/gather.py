@@ -1,0 +1,185 @@
+"""Owns the gather of all columns of a batch at once: every Arrow buffer in one piece of memory. Never makes objects.
+
+One call for all columns, not one each: a batch of nine hundred columns would pay for calls more than for the work.
+Lists are not gathered here: their items make columns of their own (arrays.py).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from ingest.compiled.columns import find_dictionary
+from ingest.compiled.jit import kernel
+from ingest.compiled.kinds import K_BIN, K_BOOL, K_DECIMAL, K_FLOAT, K_INT, K_JSON, K_STR, K_TIME, K_UINT
+from ingest.compiled.paths import copy_bytes
+from ingest.compiled.tape import Tape, length_of, start_of
+from ingest.compiled.vectors import PADDING, address_of, wide
+
+WORDS: Final = (K_INT, K_UINT, K_FLOAT, K_TIME)
+TEXTS: Final = (K_STR, K_DECIMAL, K_JSON, K_BIN)
+
+_ALIGNMENT: Final = 64  # bytes, as Arrow recommends
+
+# Buffers of a column, in this order.
+VALIDITY: Final = 0
+VALUES: Final = 1  # words, a bitmap, text offsets, or dictionary indices
+DATA: Final = 2  # text, of a dictionary its different texts
+OFFSETS: Final = 3  # of the texts of a dictionary
+
+
+class Layout(NamedTuple):
+    """Where the buffers of the columns are in the common memory; one row per column, one place per buffer."""
+
+    begin: np.ndarray  # int64[columns, 4]
+    size: np.ndarray  # int64[columns, 4], 0 where there is no such buffer
+    different: np.ndarray  # int64[columns], texts in the dictionary, 0 where there is none
+
+
+def lay_out(tape: Tape, parts: np.ndarray, kinds: np.ndarray, row_count: int, seed: int) -> tuple[Layout, int]:
+    """(layout, bytes of the common memory) of columns; `parts` are their (begin, end) in the sorted entries.
+
+    What dictionaries hold is left in tape.column and tape.bits, which the sort has set free.
+    """
+    columns = len(kinds)
+    size = np.zeros((columns, 4), np.int64)
+    different = np.zeros(columns, np.int64)
+    text_bytes = np.zeros(columns, np.int64)
+    _measure(tape, parts, kinds, different, text_bytes, seed)
+    bitmap = (row_count + 7) // 8
+    texts = np.isin(kinds, TEXTS)
+    size[:, VALIDITY] = np.where(parts[:, 1] - parts[:, 0] < row_count, bitmap, 0)
+    size[:, VALUES] = np.select(
+        [kinds == K_BOOL, different > 0, texts, np.isin(kinds, WORDS)],
+        [bitmap, 4 * row_count, 4 * (row_count + 1), 8 * row_count],
+        0,
+    )
+    size[:, DATA] = text_bytes
+    size[:, OFFSETS] = np.where(different > 0, 4 * (different + 1), 0)
+    # Text is copied 32 bytes at a time.
+    room = size + PADDING * (size > 0)
+    room = -(-room // _ALIGNMENT) * _ALIGNMENT
+    ends = np.cumsum(room).reshape(columns, 4)
+    return Layout(ends - room, size, different), int(ends[-1, -1]) if columns else 0
+
+
+@kernel
+def _measure(
+    tape: Tape, parts: np.ndarray, kinds: np.ndarray, different: np.ndarray, text_bytes: np.ndarray, seed: int
+) -> None:
+    for column in range(len(kinds)):
+        kind = kinds[column]
+        if not (kind == K_STR or kind == K_DECIMAL or kind == K_JSON or kind == K_BIN):
+            continue
+        begin, end = parts[column, 0], parts[column, 1]
+        bits = tape.sorted_bits[begin:end]
+        if kind == K_STR:
+            found = find_dictionary(tape.src, bits, seed, tape.column[begin:end], tape.bits[begin:end])
+            if found:
+                different[column] = found
+                bits = tape.bits[begin : begin + found]
+        total = 0
+        for entry in range(len(bits)):
+            total += length_of(bits[entry])
+        text_bytes[column] = total
+
+
+@kernel
+def fill(tape: Tape, parts: np.ndarray, kinds: np.ndarray, layout: Layout, memory: np.ndarray, row_count: int) -> None:
+    """Write every buffer of the columns into `memory` (uint8)."""
+    for column in range(len(kinds)):
+        begin, end = parts[column, 0], parts[column, 1]
+        rows, bits = tape.sorted_rows[begin:end], tape.sorted_bits[begin:end]
+        if layout.size[column, VALIDITY]:
+            at = layout.begin[column, VALIDITY]
+            _fill_bitmap(rows, memory[at : at + layout.size[column, VALIDITY]])
+        at = layout.begin[column, VALUES]
+        values = memory[at : at + layout.size[column, VALUES]]
+        kind = kinds[column]
+        if layout.different[column]:
+            _fill_numbers(rows, tape.column[begin:end], values.view(np.int32))
+            offsets_at = layout.begin[column, OFFSETS]
+            offsets = memory[offsets_at : offsets_at + layout.size[column, OFFSETS]].view(np.int32)
+            texts = tape.bits[begin : begin + layout.different[column]]
+            _fill_texts(address_of(tape.src), texts, offsets, address_of(memory), layout.begin[column, DATA])
+        elif kind == K_BOOL:
+            _fill_bools(rows, bits, values)
+        elif kind == K_STR or kind == K_DECIMAL or kind == K_JSON or kind == K_BIN:
+            target = values.view(np.int32)
+            if len(rows) == row_count:
+                _fill_texts(address_of(tape.src), bits, target, address_of(memory), layout.begin[column, DATA])
+            else:
+                _fill_some_texts(
+                    address_of(tape.src), rows, bits, target, address_of(memory), layout.begin[column, DATA]
+                )
+        elif layout.size[column, VALUES]:
+            _fill_words(rows, bits, values.view(np.int64))
+
+
+@kernel
+def _fill_bitmap(rows: np.ndarray, bitmap: np.ndarray) -> None:
+    bitmap[:] = 0
+    for entry in range(len(rows)):
+        row = wide(rows[entry])
+        bitmap[row >> 3] |= 1 << (row & 7)
+
+
+@kernel
+def _fill_bools(rows: np.ndarray, bits: np.ndarray, bitmap: np.ndarray) -> None:
+    bitmap[:] = 0
+    for entry in range(len(rows)):
+        row = wide(rows[entry])
+        bitmap[row >> 3] |= bits[entry] << (row & 7)
+
+
+@kernel
+def _fill_words(rows: np.ndarray, bits: np.ndarray, words: np.ndarray) -> None:
+    if len(rows) == len(words):
+        words[:] = bits
+        return
+    words[:] = 0
+    for entry in range(len(rows)):
+        words[rows[entry]] = bits[entry]
+
+
+@kernel
+def _fill_numbers(rows: np.ndarray, numbers: np.ndarray, indices: np.ndarray) -> None:
+    if len(rows) == len(indices):
+        indices[:] = numbers
+        return
+    indices[:] = 0
+    for entry in range(len(rows)):
+        indices[rows[entry]] = numbers[entry]
+
+
+@kernel
+def _fill_texts(src: int, bits: np.ndarray, offsets: np.ndarray, memory: int, begin: int) -> None:
+    """The texts one behind the other from memory[begin] on, and where each begins behind there."""
+    out = 0
+    for entry in range(len(bits)):
+        offsets[entry] = out
+        length = length_of(bits[entry])
+        copy_bytes(memory, begin + out, src, start_of(bits[entry]), length)
+        out += length
+    offsets[len(bits)] = out
+
+
+@kernel
+def _fill_some_texts(
+    src: int, rows: np.ndarray, bits: np.ndarray, offsets: np.ndarray, memory: int, begin: int
+) -> None:
+    """As _fill_texts, with an empty text for each row that has none."""
+    out = 0
+    row = 0
+    for entry in range(len(bits)):
+        here = wide(rows[entry])
+        while row <= here:
+            offsets[row] = out
+            row += 1
+        length = length_of(bits[entry])
+        copy_bytes(memory, begin + out, src, start_of(bits[entry]), length)
+        out += length
+    while row < len(offsets):
+        offsets[row] = out
+        row += 1

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import ray
 
-from actors.errors import unwrap
+from actors.errors import send, unwrap
 from core.clock import SystemClock
-from core.errors import MalamuteError, NotFound
-from core.limits import COORDINATOR_QUERIES_MAX, RETRY_SECONDS_DEFAULT, STATUS_WAIT_S_MAX
+from core.errors import MalamuteError, NotFound, Overloaded
+from core.limits import ACTOR_CALLS_PENDING_MAX, COORDINATOR_QUERIES_MAX, RETRY_SECONDS_DEFAULT, STATUS_WAIT_S_MAX
 from query.coordinate import QueryAnswer, QueryOptions, run_query
 from query.executor import Executor
 from query.shape import StreamShape
@@ -24,7 +25,13 @@ from storage.deployment import ShardConfig, open_objects, spill_directory
 GROUPS = {"query": COORDINATOR_QUERIES_MAX, "control": 4}
 
 
-@ray.remote(max_restarts=-1, max_task_retries=0, concurrency_groups=GROUPS, enable_task_events=False)
+@ray.remote(
+    max_restarts=-1,
+    max_task_retries=0,
+    max_pending_calls=ACTOR_CALLS_PENDING_MAX,
+    concurrency_groups=GROUPS,
+    enable_task_events=False,
+)
 class CoordinatorActor:
     """The coordinator of a deployment, named `<deployment>.coordinator`."""
 
@@ -98,20 +105,31 @@ class _Shards:
 
     def release(self, query_id: str) -> None:
         for handle in self._handles:
-            handle.release.remote(query_id)
+            # A shard that is that busy lets go by itself when the query's time is over.
+            with suppress(Overloaded):
+                send(handle, "release", query_id)
 
     def call(self, method: str, timeout_s: float, *arguments: Any) -> list[Any]:
         """The answers of all shards; raises the first error."""
-        refs = [getattr(handle, method).remote(*arguments) for handle in self._handles]
+        refs = [send(handle, method, *arguments) for handle in self._handles]
         return [unwrap(ref, timeout_s, f"{method} on {name}") for ref, name in zip(refs, self._names, strict=True)]
 
     def status(self) -> list[dict[str, Any]]:
-        refs = [handle.status.remote() for handle in self._handles]
+        refs = [_ask_status(handle) for handle in self._handles]
         return [_status(ref, number) for number, ref in enumerate(refs)]
+
+
+def _ask_status(handle: Any) -> Any:
+    try:
+        return send(handle, "status")
+    except Overloaded as refusal:
+        return refusal
 
 
 def _status(ref: Any, shard: int) -> dict[str, Any]:
     try:
+        if isinstance(ref, Overloaded):
+            raise ref
         answer: dict[str, Any] = unwrap(ref, STATUS_WAIT_S_MAX, f"status of shard {shard}")
         return {"shard": shard, **answer}
     except MalamuteError as error:

@@ -1,7 +1,8 @@
-"""Owns the border between Ray's errors and ours. Every call into an actor goes through unwrap()."""
+"""Owns the border between Ray's errors and ours. A call goes to an actor by send() and comes back by unwrap()."""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import ray
@@ -11,11 +12,29 @@ from ray.exceptions import (
     ActorUnschedulableError,
     GetTimeoutError,
     ObjectLostError,
+    PendingCallsLimitExceeded,
     RayError,
     RayTaskError,
 )
 
-from core.errors import MalamuteError, Unavailable, UnknownOutcome
+from core.errors import MalamuteError, Overloaded, Unavailable, UnknownOutcome
+from core.limits import ACTOR_CALLS_PENDING_MAX, ACTOR_CALLS_RETRY_S
+
+
+def send(handle: Any, method: str, *arguments: Any) -> Any:
+    """Begin a call of an actor's method; returns what unwrap() takes.
+
+    Raises Overloaded when ACTOR_CALLS_PENDING_MAX calls of this process to the actor have no answer yet: then nothing
+    is sent.
+    """
+    try:
+        return getattr(handle, method).remote(*arguments)
+    except PendingCallsLimitExceeded as error:
+        raise Overloaded(
+            f"{method}: {ACTOR_CALLS_PENDING_MAX} calls of this process to the actor are not answered yet: "
+            f"come back in {ACTOR_CALLS_RETRY_S} s",
+            retry_after=ACTOR_CALLS_RETRY_S,
+        ) from error
 
 
 def unwrap(ref: Any, timeout_s: float | None, what: str) -> Any:
@@ -41,6 +60,22 @@ def unwrap(ref: Any, timeout_s: float | None, what: str) -> Any:
         raise UnknownOutcome(f"{what}: the actor is gone for good: {_first_line(error)}; connect again") from error
     except (RayError, ConnectionError) as error:
         raise UnknownOutcome(f"{what}: {type(error).__name__}: {_first_line(error)}: retry") from error
+
+
+def ask_again(handle: Any, method: str, *arguments: Any, timeout_s: float, what: str) -> Any:
+    """The result of a call that may be executed any number of times: repeated while the actor is away, in its time.
+
+    Raises what the last attempt raised.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return unwrap(send(handle, method, *arguments), max(0.0, deadline_s - time.monotonic()), what)
+        except UnknownOutcome as error:
+            away = isinstance(error.__cause__, (ActorUnavailableError, ObjectLostError))
+            if not away or time.monotonic() + ACTOR_CALLS_RETRY_S > deadline_s:
+                raise
+        time.sleep(ACTOR_CALLS_RETRY_S)
 
 
 def _first_line(error: BaseException) -> str:

@@ -16,6 +16,7 @@ import ray
 from actors.errors import unwrap
 from actors.memory import use_steady_allocator
 from core.append import Ack, AppendRequest, ProducerOpened
+from core.errors import Overloaded
 from core.limits import CONTROL_WAIT_S_MAX, LAUNCH_WAIT_S_MAX
 from ingest.generate import generator
 from ingest.paced import Acknowledged, Pace, PacedProducer, Stopwatch
@@ -124,7 +125,7 @@ class _Timed:
 
 
 class _TimedTransport:
-    """A transport that keeps a Stopwatch. `pending` of the inner one is (shard, object reference)."""
+    """A transport that keeps a Stopwatch. `pending` of the inner one is (shard, object reference or Overloaded)."""
 
     def __init__(self, inner: Transport, watch: Stopwatch) -> None:
         self._inner = inner
@@ -137,7 +138,8 @@ class _TimedTransport:
         self._watch.submitted_s = time.monotonic()
         timed = _Timed(self._inner.submit(shard, request))
         _, ref = timed.pending
-        ref.future().add_done_callback(timed.note_answer)
+        if not isinstance(ref, Overloaded):
+            ref.future().add_done_callback(timed.note_answer)
         return timed
 
     def result(self, pending: Any, timeout_s: float) -> Ack:

@@ -16,7 +16,7 @@ from actors.memory import memory_numbers, use_steady_allocator
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import SystemClock
 from core.errors import Fenced, MalamuteError
-from core.limits import FLUSH_POLL_S, FLUSH_RETRY_S, SHARD_APPENDS_MAX, SHARD_QUERIES_MAX
+from core.limits import ACTOR_CALLS_PENDING_MAX, FLUSH_POLL_S, FLUSH_RETRY_S, SHARD_APPENDS_MAX, SHARD_QUERIES_MAX
 from query.executor import Executor
 from query.fragment import Leaf, LeafResult
 from query.run import run_leaf
@@ -28,7 +28,13 @@ from storage.shard_host import ShardHost
 GROUPS = {"append": SHARD_APPENDS_MAX, "query": SHARD_QUERIES_MAX, "control": 4}
 
 
-@ray.remote(max_restarts=-1, max_task_retries=0, concurrency_groups=GROUPS, enable_task_events=False)
+@ray.remote(
+    max_restarts=-1,
+    max_task_retries=0,
+    max_pending_calls=ACTOR_CALLS_PENDING_MAX,
+    concurrency_groups=GROUPS,
+    enable_task_events=False,
+)
 class ShardActor:
     """One shard of a deployment, named `<deployment>.shard-<n>`."""
 

@@ -9,7 +9,7 @@ from typing import Any
 import ray
 
 from actors.coordinator import CoordinatorActor
-from actors.errors import unwrap
+from actors.errors import ask_again, unwrap
 from actors.shard import ShardActor
 from cluster.settings import Settings
 from cluster.transport import NAMESPACE, Transport, coordinator_name, shard_name
@@ -72,8 +72,8 @@ def launch(settings: Settings) -> Transport:
         handles = [_start_shard(settings, number) for number in range(settings.shards)]
         coordinator = _start_coordinator(settings, config)
         for number, handle in enumerate(handles):
-            unwrap(handle.open.remote(), LAUNCH_WAIT_S_MAX, f"start of shard {number}")
-        unwrap(coordinator.info.remote(), LAUNCH_WAIT_S_MAX, "start of the coordinator")
+            ask_again(handle, "open", timeout_s=LAUNCH_WAIT_S_MAX, what=f"start of shard {number}")
+        ask_again(coordinator, "info", timeout_s=LAUNCH_WAIT_S_MAX, what="start of the coordinator")
     except MalamuteError:
         stop(settings.name, settings.shards, graceful=False)
         raise

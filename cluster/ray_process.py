@@ -20,7 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.ray_session import OBJECT_STORE_BYTES_DEFAULT, attach_ray, quiet_environment
+from cluster.ray_environment import LOOPBACK, quiet_environment, token_environment, use_token_file
+from cluster.ray_session import OBJECT_STORE_BYTES_DEFAULT, attach_ray, is_connected
 from cluster.settings import Settings
 from core.errors import Unavailable
 
@@ -32,6 +33,15 @@ _RAY_DIRECTORY = "ray"  # Ray opens its own directory to all users: what is priv
 _ADDRESS_FILE = "ray_current_cluster"  # written by `ray start` when it is ready
 _LOG_FILE = "ray_start.log"
 _TOKEN_FILE = "auth_token"  # whoever reads it may run code on this Ray
+
+_ENVIRONMENT = {
+    **LOOPBACK,
+    # Ray's client server starts processes while its gRPC threads run. gRPC's own handling of forks then crashes some of
+    # them before they are another program (measured: 1 of 12 connections over ray://, without it 0 of 24).
+    "GRPC_ENABLE_FORK_SUPPORT": "0",
+    # There is nothing to wait for: `down` has stopped the actors, and no other node takes over.
+    "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +60,20 @@ class RayProcess:
 
     def attach(self) -> Callable[[], None]:
         """Connect this process to it; returns how to disconnect. NotFound, Unavailable."""
-        from ray._raylet import Config
+        if is_connected():
+            return attach_ray(self.address)
+        forget_token = use_token_file(_token_path(self.directory))
+        try:
+            disconnect = attach_ray(self.address)
+        except BaseException:
+            forget_token()
+            raise
 
-        os.environ.update(_token_environment(self.directory))
-        Config.initialize("")  # Ray has read the environment when it was imported
-        return attach_ray(self.address)
+        def detach() -> None:
+            disconnect()
+            forget_token()
+
+        return detach
 
     def end(self) -> None:
         """End all of it and remove its directory; Unavailable when it does not end."""
@@ -82,7 +101,7 @@ def start_ray(settings: Settings) -> RayProcess:
     quiet_environment()
     base = "/tmp" if Path("/tmp").is_dir() else None
     directory = tempfile.mkdtemp(prefix="malamute-ray-", dir=base)  # only its user may enter
-    (Path(directory) / _TOKEN_FILE).write_text(secrets.token_hex(32))
+    Path(_token_path(directory)).write_text(secrets.token_hex(32))
     log = Path(directory) / _LOG_FILE
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -91,7 +110,7 @@ def start_ray(settings: Settings) -> RayProcess:
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd="/",
-            env={**os.environ, **_token_environment(directory)},
+            env={**_ENVIRONMENT, **token_environment(_token_path(directory))},
             start_new_session=True,
         )
     address_file = Path(directory) / _RAY_DIRECTORY / _ADDRESS_FILE
@@ -132,9 +151,8 @@ def _arguments(settings: Settings, directory: str) -> list[str]:
     return ["start", "--head", "--block", "--disable-usage-stats", *given]
 
 
-def _token_environment(directory: str) -> dict[str, str]:
-    """What makes Ray ask for a token, and where it finds that of the Ray in `directory`."""
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(Path(directory) / _TOKEN_FILE)}
+def _token_path(directory: str) -> str:
+    return str(Path(directory) / _TOKEN_FILE)
 
 
 def _began(pid: int) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import ray
+from ray._private import services
 
+from cluster.ray_environment import loopback_only, quiet_environment, use_new_token
 from cluster.settings import Settings
 from cluster.transport import NAMESPACE
 from core.errors import NotFound, Unavailable
@@ -28,7 +31,8 @@ def attach_ray(address: str) -> Callable[[], None]:
     if ray.is_initialized():
         return _nothing
     try:
-        ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
+        with loopback_only() if _is_on_loopback(address) else nullcontext():
+            ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise NotFound(f"no ray cluster answers at {address!r}: start one with 'malamute up' or 'ray start'") from error
     except RuntimeError as error:
@@ -58,22 +62,33 @@ def start_local_ray(settings: Settings) -> Callable[[], None]:
     if options.include_dashboard:
         arguments |= {"dashboard_host": options.dashboard_host, "dashboard_port": options.dashboard_port}
     quiet_environment()
-    ray.init(
-        address="local",
-        namespace=NAMESPACE,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _node_ip_address="127.0.0.1",
-        **arguments,
-    )
-    return ray.shutdown
+    forget_token = use_new_token()
+    try:
+        with loopback_only():
+            ray.init(
+                address="local",
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _node_ip_address="127.0.0.1",
+                **arguments,
+            )
+    except BaseException:
+        forget_token()
+        raise
+
+    def end() -> None:
+        ray.shutdown()
+        forget_token()
+
+    return end
 
 
-def quiet_environment() -> None:
-    """Set, unless the user did, what keeps a local Ray from printing notices and from phoning home."""
-    # Silences a notice about a coming change that does not concern processes without GPUs.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+def _is_on_loopback(address: str) -> bool:
+    """Whether the Ray at `address` may listen on the loopback interface only: Ray would look for it elsewhere."""
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or services.find_bootstrap_address(None) or ""
+    return address.removeprefix("ray://").rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]")
 
 
 def _nothing() -> None:

@@ -7,12 +7,15 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError
 
-from actors.errors import unwrap
+from actors.errors import ask_again, send, unwrap
 from core.append import Ack, AppendRequest, ProducerOpened
-from core.errors import NotFound, Unavailable, UnknownOutcome
+from core.errors import NotFound, Overloaded, Unavailable, UnknownOutcome
 from core.limits import ACK_WAIT_S_MAX, CONTROL_WAIT_S_MAX
 
 NAMESPACE = "malamute"
+
+# Questions that may be put again when their answer was lost; of the others the caller decides.
+_REPEATED = frozenset({"info", "ensure_stream", "streams", "status"})
 
 
 def coordinator_name(deployment: str) -> str:
@@ -37,9 +40,11 @@ class Transport:
 
     def ask(self, method: str, *arguments: Any, timeout_s: float = CONTROL_WAIT_S_MAX) -> Any:
         """Call the coordinator and wait."""
-        ref = getattr(self._coordinator, method).remote(*arguments)
+        what = f"{method} on the coordinator"
         try:
-            return unwrap(ref, timeout_s, f"{method} on the coordinator")
+            if method in _REPEATED:
+                return ask_again(self._coordinator, method, *arguments, timeout_s=timeout_s, what=what)
+            return unwrap(send(self._coordinator, method, *arguments), timeout_s, what)
         except UnknownOutcome as error:
             if isinstance(error.__cause__, ActorDiedError):
                 raise NotFound(f"the malamute named {self.deployment!r} was stopped: connect again") from error
@@ -47,17 +52,22 @@ class Transport:
 
     def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
         """See storage.shard.Shard.open_producer."""
-        ref = self._shard_actors[shard].open_producer.remote(tenant, stream, producer_id)
+        ref = send(self._shard_actors[shard], "open_producer", tenant, stream, producer_id)
         answer: ProducerOpened = unwrap(ref, ACK_WAIT_S_MAX, f"open producer on shard {shard}")
         return answer
 
     def submit(self, shard: int, request: AppendRequest) -> Any:
-        """Send an append; returns what result() takes."""
-        return shard, self._shard_actors[shard].append.remote(request)
+        """Send an append; returns what result() takes: the shard and the call, or Overloaded when it was not sent."""
+        try:
+            return shard, send(self._shard_actors[shard], "append", request)
+        except Overloaded as refusal:
+            return shard, refusal  # the answer to this attempt, for whoever waits for it and tries again
 
     def result(self, pending: Any, timeout_s: float) -> Ack:
         """Wait for the answer to an append."""
         shard, ref = pending
+        if isinstance(ref, Overloaded):
+            raise ref
         ack: Ack = unwrap(ref, timeout_s, f"append to shard {shard}")
         return ack
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 
 def get_ready() -> threading.Thread:
@@ -13,6 +14,8 @@ def get_ready() -> threading.Thread:
 
 
 def _warm_up() -> None:
-    from ingest.compiled.warm_up import warm_up
+    # A process that ends meanwhile lets nothing be imported any more; a real failure comes again at the first use.
+    with suppress(RuntimeError):
+        from ingest.compiled.warm_up import warm_up
 
-    warm_up()
+        warm_up()

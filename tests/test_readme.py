@@ -16,6 +16,8 @@ import pytest
 
 from benchmarks.readme_table import BEGIN, END, NOTHING, figures, replaced, table
 from malamute.recorded import Records
+from tests.support.checkout import checkout
+from tests.support.ray_head import ray_head
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -25,15 +27,22 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT /
 SKIPPED = {
     "make demo": "takes two minutes and sets up an environment; tests of the commands are in tests/unit/test_cli.py",
     "make test": "would run this test again",
-    "malamute up -c ray_config.yaml": "needs a cluster; `malamute up` runs, the file is checked in test_settings.py",
-    "ray job submit --working-dir . -- python -m malamute load --address auto": "needs a cluster with ray[default]",
-    "malamute down -c ray_config.yaml": "needs the cluster above; `malamute down` runs",
     "ray up cluster.yaml": "needs machines; the file is checked against Ray's schema in test_settings.py",
-    'store = malamute.connect("auto")': "needs a cluster without a token; its commands use it after `malamute up`",
-    'store = malamute.connect("ray://host:10001")': "needs a cluster; runs in tests/ray/test_ray_client.py",
 }
+# What is run on a Ray cluster that is there already, in this order.
+SUBMIT = "ray job submit --working-dir . -- python -m malamute load --address auto"
+CLUSTER = [
+    "malamute up -c ray_config.yaml",
+    SUBMIT,
+    'store = malamute.connect("auto")',
+    'store = malamute.connect("ray://host:10001")',
+    "malamute down -c ray_config.yaml",
+]
 # What is run smaller than it is written.
-SHORTENED = {"malamute load --rate 1_000_000 --seconds 60": "malamute load --rate 20_000 --seconds 1"}
+SHORTENED = {
+    "malamute load --rate 1_000_000 --seconds 60": "malamute load --rate 20_000 --seconds 1",
+    SUBMIT: f"{SUBMIT} --rate 20_000 --seconds 1",
+}
 
 TEST_NAME = re.compile(r"\b((?:unit|ray|kill)/\w+\.py)::(\w+)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -49,8 +58,8 @@ def blocks(language: str) -> list[list[str]]:
 
 
 def to_run(language: str) -> list[str]:
-    """All lines of the blocks one after the other, without those that are skipped."""
-    lines = [line for block in blocks(language) for line in block if line not in SKIPPED]
+    """All lines of the blocks one after the other, without those that are skipped or need a cluster."""
+    lines = [line for block in blocks(language) for line in block if line not in (*SKIPPED, *CLUSTER)]
     return [SHORTENED.get(line, line) for line in lines]
 
 
@@ -112,9 +121,27 @@ def test_commands_of_the_readme_run(environment: dict[str, str]) -> None:
     assert Path(environment["HERE"], "cluster.yaml").stat().st_size > 0
 
 
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_cluster_part_of_the_readme_runs(tmp_path: Path) -> None:
+    here = checkout(tmp_path / "malamute")
+    config = here / "ray_config.yaml"
+    config.write_text(config.read_text(encoding="utf-8").replace("address: null", "address: auto"), encoding="utf-8")
+    up, job, auto, remote, down = CLUSTER
+    with ray_head() as head:
+        environment = {**head.environment, "PYTHONPATH": str(here), "HERE": str(here)}
+        run(["bash", "-c", up], environment)
+        # Its exit code is that of the load test; Ray does not always print the last lines of a job.
+        assert "succeeded" in run(["bash", "-c", SHORTENED[job]], environment)
+        for line in (auto, remote.replace("ray://host:10001", head.client)):
+            code = f"import malamute\n{line}\nprint(store.status().events)"
+            assert run([sys.executable, "-c", code], environment).split() == ["20000"]
+        assert "is flushed and stopped" in run(["bash", "-c", down], environment)
+
+
 def test_every_exception_is_in_the_readme() -> None:
-    lines = {line for language in ("sh", "python") for block in blocks(language) for line in block}
-    assert {*SKIPPED, *SHORTENED} <= lines
+    lines = [line for language in ("sh", "python") for block in blocks(language) for line in block]
+    assert {*SKIPPED, *CLUSTER, *SHORTENED} <= set(lines)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

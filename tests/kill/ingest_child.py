@@ -11,6 +11,8 @@ import random
 import secrets
 import sys
 import threading
+from collections.abc import Callable
+from functools import partial
 
 from core.clock import SystemClock
 from core.errors import MalamuteError
@@ -19,7 +21,7 @@ from storage.local_objects import LocalObjectStore
 from storage.recovery import open_shard
 from storage.shard import Shard
 from storage.stream_settings import StreamSettings
-from tests.support.shards import OPTIONS, STREAM, TENANT, append
+from tests.support.shards import OPTIONS, STREAM, TENANT, append, body
 
 
 def open_real(root: str) -> tuple[Shard, LocalObjectStore]:
@@ -40,6 +42,7 @@ def open_real(root: str) -> tuple[Shard, LocalObjectStore]:
 def main(root: str, first: int, seed: int) -> None:
     rng = random.Random(seed)
     shard, _ = open_real(root)
+    body([0])  # what is loaded at the first batch is loaded before the clock of this life starts
     _say("open")
     threading.Thread(target=_flush_forever, args=(shard, rng.random() * 0.05 + 0.01), daemon=True).start()
     epoch = shard.open_producer(TENANT, STREAM, "child").epoch
@@ -47,7 +50,7 @@ def main(root: str, first: int, seed: int) -> None:
     while True:
         numbers = range(first, first + rng.randrange(1, 200))
         _say(f"sent {numbers[0]} {numbers[-1]}")
-        append(shard, "child", epoch, sequence, numbers)
+        _or_fail(partial(append, shard, "child", epoch, sequence, numbers))
         _say(f"acked {numbers[0]} {numbers[-1]}")
         first, sequence = numbers[-1] + 1, sequence + 1
 
@@ -55,11 +58,15 @@ def main(root: str, first: int, seed: int) -> None:
 def _flush_forever(shard: Shard, interval_s: float) -> None:
     pause = threading.Event()
     while not pause.wait(interval_s):
-        try:
-            shard.flush()
-        except MalamuteError as error:
-            _say(f"failed {error}")
-            os._exit(3)
+        _or_fail(shard.flush)
+
+
+def _or_fail(operation: Callable[[], object]) -> None:
+    try:
+        operation()
+    except MalamuteError as error:
+        _say(f"failed {error}")
+        os._exit(3)
 
 
 def _say(line: str) -> None:

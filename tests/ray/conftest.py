@@ -13,7 +13,7 @@ import pytest
 import ray
 
 import malamute
-from cluster.ray_session import quiet_environment
+from cluster.ray_environment import loopback_only, quiet_environment, use_new_token
 from cluster.transport import NAMESPACE
 
 pytestmark = pytest.mark.ray
@@ -25,19 +25,22 @@ def ray_session() -> Iterator[str]:
     # Unix socket paths are limited to 107 bytes, so not below pytest's own directory.
     directory = tempfile.mkdtemp(prefix="mlm-")
     quiet_environment()
-    ray.init(
-        address="local",
-        namespace=NAMESPACE,
-        num_cpus=16,
-        object_store_memory=512 * 1024 * 1024,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        _temp_dir=directory,
-        _node_ip_address="127.0.0.1",
-    )
+    forget_token = use_new_token()
+    with loopback_only():
+        ray.init(
+            address="local",
+            namespace=NAMESPACE,
+            num_cpus=16,
+            object_store_memory=512 * 1024 * 1024,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            _temp_dir=directory,
+            _node_ip_address="127.0.0.1",
+        )
     yield directory
     ray.shutdown()
+    forget_token()
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -17,6 +17,7 @@ import pytest
 import malamute
 from cluster.launch import stop
 from malamute.connection import embedded_name
+from tests.support.sockets import descendants
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -161,14 +162,6 @@ def test_kill_9_of_the_driver_and_its_whole_ray_loses_nothing(ray_session, stora
     with malamute.connect(storage=storage) as store:
         stored, distinct = count(store, "numbers")
         assert stored == distinct and acknowledged <= stored <= acknowledged + 200
-
-
-def descendants(pid: int) -> list[int]:
-    """Every process below `pid`, also those that have become leaders of sessions of their own."""
-    found: list[int] = []
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-        found += [int(child), *descendants(int(child))]
-    return found
 
 
 def with_suppressed_kill(pid: int) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import ray
 
+from cluster.ray_environment import LOOPBACK
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("malamute", "cluster", "actors", "ingest", "query", "storage", "core")
 
@@ -43,7 +45,7 @@ def test_shipped_as_working_dir(ray_session, storage, tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", JOB, address, str(shipped), storage],
         cwd=tmp_path,
-        env={**os.environ, "RAY_ADDRESS": address},
+        env={**os.environ, **LOOPBACK, "RAY_ADDRESS": address},
         capture_output=True,
         text=True,
         timeout=150,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from cluster.ray_environment import LOOPBACK
 
 START_S_MAX = 60.0
 
@@ -17,7 +20,11 @@ def client_server(gcs_address: str) -> Iterator[str]:
     """The ray:// address of a client server for the Ray at `gcs_address`."""
     port = _free_port()
     command = [sys.executable, "-m", "ray.util.client.server", "--address", gcs_address, "--mode", "legacy"]
-    process = subprocess.Popen([*command, "--host", "127.0.0.1", "--port", str(port)], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        env={**os.environ, **LOOPBACK},
+        stderr=subprocess.DEVNULL,
+    )
     try:
         deadline_s = time.monotonic() + START_S_MAX
         while not _listens(port):

@@ -12,16 +12,30 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.kill import test_kill9
+from tests.kill import test_kill9, test_power_cut
+from tests.support.power_cut import NotPossible, power_cut_disk
+from tests.torture import rpc_failures
 from tests.unit import test_sender, test_shard_crash
 
 Campaign = Callable[[int], None]
+
+RPC_BATCHES = 200  # of each producer
 
 
 def kill_9(seed: int) -> None:
     os.environ["MALAMUTE_SEED"] = str(seed)
     with tempfile.TemporaryDirectory(prefix="malamute-torture-") as directory:
         test_kill9.test_kill_9_at_random_times_loses_and_doubles_nothing(Path(directory))
+
+
+def power_cuts(seed: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="malamute-torture-") as directory, power_cut_disk(Path(directory)) as disk:
+        test_power_cut.run_cycles(disk, seed)
+
+
+def lost_calls(seed: int) -> None:
+    outcome = rpc_failures.campaign(seed, RPC_BATCHES, failures_max=-1)
+    print(f"  {outcome.acknowledged:,} events acknowledged, {outcome.duplicates:,} of them sent again", flush=True)
 
 
 CAMPAIGNS: dict[str, tuple[str, Campaign]] = {
@@ -37,7 +51,12 @@ CAMPAIGNS: dict[str, tuple[str, Campaign]] = {
         "producers over a lossy, repeating transport",
         test_sender.test_lost_and_repeated_requests_and_answers_store_each_batch_once,
     ),
+    "T16 on Ray": (
+        f"Rays that lose calls, {rpc_failures.PRODUCERS} producers of {RPC_BATCHES} batches each",
+        lost_calls,
+    ),
     "T4": (f"processes killed {test_kill9.CYCLES} times each", kill_9),
+    "T2": (f"disks whose power was cut {test_power_cut.CYCLES} times each", power_cuts),
 }
 
 
@@ -50,11 +69,15 @@ def main(minutes: float) -> int:
         while runs == 0 or time.monotonic() < deadline_s:
             try:
                 campaign(first + runs)
+            except NotPossible as reason:
+                print(f"{name}: SKIPPED: {reason}", flush=True)
+                break
             except AssertionError as failure:
                 print(f"{name}: FAILED with seed {first + runs} after {runs} good runs: {failure}")
                 return 1
             runs += 1
-        print(f"{name}: {runs} {what}: 0 lost, 0 doubled", flush=True)
+        else:
+            print(f"{name}: {runs} {what}: 0 lost, 0 doubled", flush=True)
     return 0
 
 

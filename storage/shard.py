@@ -407,4 +407,5 @@ class Shard:
 
     def abandon(self) -> None:
         """Let go without flushing, as a crash would; the next open recovers."""
+        self._wal.abandon()
         self._directory_lock.release()

@@ -47,6 +47,8 @@ class WriteAheadLog(Protocol):
 
     def close(self) -> None: ...
 
+    def abandon(self) -> None: ...
+
     @property
     def bytes(self) -> int: ...
 
@@ -208,6 +210,14 @@ class Wal:
             raise Unavailable(self._failed()) from error
         finally:
             self._active.close()
+
+    def abandon(self) -> None:
+        """Give the file back without writing, as a crash would; what is queued fails."""
+        with self._condition:
+            self._wait_for_lead()
+            if not self._closed:
+                self._closed = True
+                self._active.close()
 
     def _header(self, base_offset: int) -> FileHeader:
         header = FileHeader(self._shard, self._epoch, self._number, self._new_file_id(), base_offset)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from dataclasses import replace
 
@@ -20,6 +21,8 @@ from core.errors import (
     Unavailable,
     UnknownOutcome,
 )
+from storage.fs import LocalFileSystem
+from storage.local_objects import LocalObjectStore
 from storage.shard_host import ShardHost
 from tests.support.faultfs import Fault, FaultFileSystem
 from tests.support.shards import OPTIONS, STREAM, TENANT, WAL_DIRECTORY, append, body, objects_on, open_on, stored_rows
@@ -353,3 +356,20 @@ def test_an_append_that_finds_no_room_waits_for_the_flush():
     shard.flush()
     waiting.join(timeout=20)
     assert len(acks) == 1 and shard.status()["overloaded"] == 0
+
+
+def test_an_abandoned_shard_keeps_no_file_open(tmp_path):
+    directory = str(tmp_path / "store")
+    objects = LocalObjectStore(directory, LocalFileSystem())
+
+    def open_files() -> list[str]:
+        links = [os.path.realpath(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+        return [link for link in links if link.startswith(str(tmp_path))]
+
+    for number in range(3):
+        shard = open_on(LocalFileSystem(), objects=objects, wal_directory=f"{directory}/wal/0000")
+        epoch = shard.open_producer(TENANT, STREAM, "p").epoch
+        append(shard, "p", epoch, 0, [number])
+        assert open_files()
+        shard.abandon()
+        assert open_files() == []

@@ -1,6 +1,6 @@
 # Everything a person or a CI runs. Needs make and Python 3.11 or newer; each target installs what it needs into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench torture clean
+.PHONY: help demo test check bench torture fuzz clean
 
 # The newest that runs: a name on the PATH may be a shim of a version manager without that version behind it.
 PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3; do \
@@ -29,6 +29,9 @@ bench: .venv/.installed-dev ## measure; results go to benchmarks/results
 
 torture: .venv/.installed-dev ## seeded crash and fault campaigns, longer than in make test (MINUTES=4)
 	$(BIN)/python -m tests.torture
+
+fuzz: .venv/.installed-dev ## look for JSON and msgpack that the shredders get wrong (MINUTES=2)
+	$(BIN)/python -m tests.fuzz
 
 clean: ## remove what make has made here, not the data of a deployment
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("start", "replay", "ingest", "query", "ray_client")
+BENCHMARKS = ("start", "kernels", "shred", "replay", "ingest", "query", "ray_client")
 
 
 def main() -> int:

@@ -122,7 +122,7 @@ def _key(
     if count == len(keys):
         plain = False
     else:
-        key = _fingerprint(src, pos, end - pos)
+        key = fingerprint(src, pos, end - pos)
         for other in range(first, count):
             if keys[other] == key:
                 plain = False
@@ -136,7 +136,7 @@ def _key(
 
 
 @kernel
-def _fingerprint(src: int, start: int, length: int) -> int:
+def fingerprint(src: int, start: int, length: int) -> int:
     """64 bits of a key; keys that collide only cost time."""
     state = length
     done = 0

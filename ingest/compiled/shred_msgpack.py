@@ -17,7 +17,8 @@ import numpy as np
 
 from core.errors import InvalidRequest
 from ingest.compiled.events import Events
-from ingest.compiled.msgpack_scan import INSTANT_EXT, NUMBER_EXT, scan_msgpack, skip_value
+from ingest.compiled.msgpack_scan import scan_msgpack
+from ingest.compiled.msgpack_values import INSTANT_EXT, NUMBER_EXT, skip_value
 from ingest.compiled.tape import ROWS
 from ingest.dict_events import instant_of, plain_event
 from ingest.shredded import Shredded, ShredSettings, check_bytes

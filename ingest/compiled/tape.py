@@ -63,7 +63,8 @@ def new_tape(data: bytes, entry_bytes_min: int) -> Tape:
     """A tape for `data`, in which an entry takes at least `entry_bytes_min` bytes."""
     size = len(data)
     entries = size // entry_bytes_min + 16
-    tape = _taken(2 * size + 4 * PADDING, entries)
+    # Twice the input is for the arena: JSON text can be longer than what it is made of.
+    tape = _taken(3 * size + 4 * PADDING, entries)
     src, state = tape.src, tape.state
     src[:size] = np.frombuffer(data, np.uint8)
     src[size : size + PADDING] = 0
@@ -77,7 +78,7 @@ def new_tape(data: bytes, entry_bytes_min: int) -> Tape:
 def _taken(src_bytes: int, entries: int) -> Tape:
     """A tape with room for so much: the one that this thread gave back last, when it is large enough."""
     spare: Tape | None = getattr(_spare, "tape", None)
-    rows = src_bytes // 2  # half of it is the input; the empty map of msgpack is one byte, and so is a small item
+    rows = src_bytes // 2  # more than the input; the empty map of msgpack is one byte, and so is a small item
     if (
         spare is not None
         and len(spare.src) >= src_bytes

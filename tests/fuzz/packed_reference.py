@@ -10,7 +10,7 @@ import msgpack
 
 from core.errors import InvalidRequest
 from ingest import reference
-from ingest.compiled.msgpack_scan import INSTANT_EXT, NUMBER_EXT
+from ingest.compiled.msgpack_values import INSTANT_EXT, NUMBER_EXT
 from ingest.dict_events import plain_event
 from ingest.shred import Rejected, Shredded, ShredSettings
 from ingest.values import Instant, Number

@@ -12,6 +12,7 @@ RESULTS = REPOSITORY / "benchmarks" / "results"
 README = REPOSITORY / "README.md"
 BEGIN, END = "<!-- measured:begin -->", "<!-- measured:end -->"
 NOTHING = "Not measured yet."
+NOT_SHOWN = {"kernels"}  # many figures, for those who change a kernel
 
 
 class Figure(NamedTuple):
@@ -32,7 +33,12 @@ def main() -> None:
 
 def figures(directory: Path) -> list[Figure]:
     """Every figure of the result files in `directory`, by file name. Raises ValueError for a file of another form."""
-    return [figure for path in sorted(directory.glob("*.json")) for figure in _figures_of(path)]
+    return [
+        figure
+        for path in sorted(directory.glob("*.json"))
+        if path.stem not in NOT_SHOWN
+        for figure in _figures_of(path)
+    ]
 
 
 def table(rows: list[Figure]) -> str:

@@ -1,4 +1,4 @@
-"""Owns the way back: a batch (or a table read from segments) → Python events. For tests and exports, not for speed.
+"""Owns the way back in plain Python: a batch (or a table read from segments) → events. The reference for unshred_json.
 
 What shredding normalizes stays so: null is absent, repeated keys are resolved, the event time is a datetime; decimals
 come as Decimal, times as aware datetime. Members of `_rest` come as JSON has them (a time as text).

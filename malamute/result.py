@@ -53,6 +53,15 @@ class Result:
         """The rows as dicts."""
         return list(self._python_table().to_pylist())
 
+    def to_ndjson(self, *, nested: bool = True) -> bytes:
+        """The rows as JSON events, one a line: null is absent, dotted names become objects unless `nested` is false.
+
+        Can be written again as it is. InvalidRequest when a name repeats or a type (an interval) has no JSON form.
+        """
+        from ingest.unshred_json import to_ndjson
+
+        return to_ndjson(self._table, nested=nested).to_pybytes()
+
     def to_pandas(self) -> pd.DataFrame:
         """The rows as a pandas data frame; needs pandas."""
         return self._table.to_pandas()

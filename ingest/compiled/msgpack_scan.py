@@ -53,6 +53,7 @@ from ingest.compiled.vectors import (
     float_of,
     load8,
     mask_different,
+    mask_non_ascii,
     trailing_zeros,
     wide,
 )
@@ -157,7 +158,14 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
             path_stamp[path] = stamp
             # A value begins at `pos`.
             value_start = pos
-            kind, bits, pos = read_value(src, pos, end)
+            head = load8(src, pos)
+            size = head & 0x1F
+            if 0xA0 <= head <= 0xBF and mask_non_ascii(src, pos + 1) & ((1 << size) - 1) == 0:
+                kind, bits, pos = K_STR, pack(pos + 1, size), pos + 1 + size  # the most frequent value by far
+            elif head <= 0x7F:
+                kind, bits, pos = K_INT, head, pos + 1
+            else:
+                kind, bits, pos = read_value(src, pos, end)
             if kind == K_ERROR or pos > end:
                 break
             if kind == P_MAP:

@@ -17,11 +17,12 @@ from ingest.compiled.shred_msgpack import shred_dicts, shred_msgpack
 from ingest.compiled.split import object_end
 from ingest.compiled.vectors import PADDING
 from ingest.shredded import ShredSettings
+from ingest.unshred_json import to_ndjson
 
 # Between them they reach every kernel: each kind, nulls, dictionaries, lists, hard lines, hard texts.
 _LINES: Final = b"""
 {"timestamp":"2024-01-01T00:00:00Z","text":"a","n":1,"f":1.5,"b":true,"list":["x",null],"o":{},"u":18446744073709551615}
-{"text":"a","mixed":[{"a":1.50}],"empty":[],"none":null,"big":1e400,"numbers":[1,2]}
+{"text":"a","mixed":[{"a":1.50}],"empty":[],"none":null,"big":1e400,"numbers":[1,2,null]}
 {"text":"a"}
 {"text":"a"}
 {}
@@ -34,10 +35,13 @@ _EVENTS: Final = [
 
 
 def warm_up() -> None:
-    """Load or compile every kernel of the shredder."""
+    """Load or compile every kernel of the shredder and of the way back."""
     settings = ShredSettings()
     for layout in (0, 1):
-        shred_json(_LINES, layout, settings, ingest_time_us=0)
+        for max_paths in (0, 100):  # with everything in `_rest`, and with nothing
+            batch = shred_json(_LINES, layout, ShredSettings(max_paths=max_paths), ingest_time_us=0).batch
+            for nested in (False, True):
+                to_ndjson(batch, nested=nested)
     shred_dicts(_EVENTS, settings, ingest_time_us=0)
     shred_msgpack(b"\x81\xa1a\x01\x01", settings, ingest_time_us=0)
     object_end(np.frombuffer(b"{}", np.uint8), 0, 2, np.zeros(3, np.int64), False)

@@ -28,3 +28,9 @@ def test_sums_beyond_64_bits_stay_exact():
 def test_scalar_needs_exactly_one_value():
     with pytest.raises(ValueError, match="2x1"):
         Result(sums(1, 2)).scalar()
+
+
+def test_rows_as_json_events():
+    result = Result(pa.table({"http.status": [200, None], "service": ["web", "db"], "took": [0.5, 2.0]}))
+    assert result.to_ndjson() == (b'{"http":{"status":200},"service":"web","took":0.5}\n{"service":"db","took":2.0}\n')
+    assert result.to_ndjson(nested=False).splitlines()[0] == b'{"http.status":200,"service":"web","took":0.5}'

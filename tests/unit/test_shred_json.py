@@ -183,7 +183,10 @@ def test_strings_that_repeat_become_a_dictionary() -> None:
         ("[" * 100_000, f"nested deeper than {NESTING_DEPTH_MAX} levels"),
         ('{"a":' * 100_000, f"nested deeper than {NESTING_DEPTH_MAX} levels"),
         (json.dumps(dict.fromkeys(map(str, range(10_001)), 1)), f"more than {EVENT_PATHS_MAX} paths"),
-        (json.dumps({"k" * 100_000: {str(i): 1 for i in range(9000)}}), f"its paths take more than {EVENT_PATH_BYTES_MAX} bytes"),
+        (
+            json.dumps({"k" * 100_000: {str(i): 1 for i in range(9000)}}),
+            f"its paths take more than {EVENT_PATH_BYTES_MAX} bytes",
+        ),
         ('{"a":"' + "x" * RECORD_BYTES_MAX + '"}', f"longer than {RECORD_BYTES_MAX} bytes"),
     ],
 )

@@ -1,0 +1,41 @@
+"""After the warm-up nothing is compiled any more: the first request does not pay for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+# In a process of its own: this one has compiled all it needs long ago.
+PROBE = """
+from ingest.compiled.jit import KERNELS
+from ingest.compiled.warm_up import warm_up
+warm_up()
+before = {id(kernel): len(kernel.signatures) for kernel in KERNELS}
+
+import io
+import orjson
+from ingest.generate import generator
+from ingest.shred import ShredSettings, json_blocks, shred_dicts, shred_json, shred_msgpack
+from ingest.unshred_json import to_ndjson
+
+ndjson = generator("logs", 3).ndjson(5000, 1_700_000_000_000_000)
+rows = ({f"k{n}": n, "list": [n, None], "a": {"b": [{"c": n}]}, "t": n / 3} for n in range(2000))
+odd = b"".join(orjson.dumps(row) + b"\\n" for row in rows)
+for data in (ndjson, odd, b"[" + ndjson.replace(b"\\n", b",") + b"]"):
+    for block in json_blocks(io.BytesIO(data), 100_000):
+        batch = shred_json(block.data, block.layout, ShredSettings(max_paths=50), ingest_time_us=1).batch
+        to_ndjson(batch)
+events = [orjson.loads(line) for line in (ndjson + odd).splitlines()]
+shred_dicts([*events, {"b": b"x", "n": 2**70, 1: 2}], ShredSettings(), ingest_time_us=1)
+shred_msgpack(b"\\x81\\xa1a\\x93\\x01\\xa1b\\x80" * 9, ShredSettings(), ingest_time_us=1)
+print(sorted(kernel.__name__ for kernel in KERNELS if before.get(id(kernel), 0) != len(kernel.signatures)))
+"""
+
+
+def test_nothing_is_compiled_after_the_warm_up() -> None:
+    done = subprocess.run([sys.executable, "-c", PROBE], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == "[]"

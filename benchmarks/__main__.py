@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("start", "kernels", "shred", "replay", "ingest", "query", "ray_client")
+BENCHMARKS = ("start", "replay", "ingest", "write", "query", "ray_client", "shred", "kernels")
 
 
 def main() -> int:

@@ -43,6 +43,7 @@ RUNS = int(sys.argv[1]) if len(sys.argv) > 1 and sys.argv[1].isdigit() else 5
 GENERATED = "generated logs"
 MALAMUTE = "malamute"
 PLAIN = "orjson and plain Python"
+BLOCKS = 8  # for the measurement with threads: a stream has many
 REFERENCE_BYTES = MIB  # of a block: plain Python
 FAILS = (pa.ArrowException, duckdb.Error, polars.exceptions.PolarsError)
 
@@ -154,21 +155,21 @@ def threads(block: bytes, details: dict[str, Any]) -> list[dict[str, Any]]:
     def shred(data: bytes) -> Any:
         return shred_ndjson(data, SETTINGS, ingest_time_us=NOW_US)
 
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(shred, (block, block)))
+    blocks = [block] * BLOCKS
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(2) as two:
         seconds = _timed(
             {
-                "one thread": lambda: pool.submit(shred, block).result(),
-                "two threads": lambda: list(pool.map(shred, (block, block))),
-                "one hash": lambda: pool.submit(_hash, block).result(),
-                "two hashes": lambda: list(pool.map(_hash, (block, block))),
+                "one thread": lambda: list(one.map(shred, blocks)),
+                "two threads": lambda: list(two.map(shred, blocks)),
+                "one hash": lambda: list(one.map(_hash, blocks)),
+                "two hashes": lambda: list(two.map(_hash, blocks)),
             }
         )
     details |= seconds
     medians = {what: statistics.median(found) for what, found in seconds.items()}
     return [
-        value(f"{GENERATED}: two threads", 2 * medians["one thread"] / medians["two threads"], "x", "≥ 1.8"),
-        value("two threads that only hash with SHA-256", 2 * medians["one hash"] / medians["two hashes"], "x"),
+        value(f"{GENERATED}: two threads", medians["one thread"] / medians["two threads"], "x", "≥ 1.8"),
+        value("two threads that only hash with SHA-256", medians["one hash"] / medians["two hashes"], "x"),
     ]
 
 

@@ -110,21 +110,6 @@ class Decompressed:
         return data
 
 
-class Rewound:
-    """A reader that gives `head` once more before what `reader` goes on with."""
-
-    def __init__(self, head: bytes, reader: Decompressed) -> None:
-        self._head = head
-        self._reader = reader
-
-    def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes; b"" only at the end."""
-        if self._head:
-            data, self._head = self._head[:size], self._head[size:]
-            return data
-        return self._reader.read(size)
-
-
 def read_head(reader: Decompressed) -> bytes:
     """The first HEAD_BYTES of `reader`, fewer when it is shorter."""
     return _read_fully(reader, HEAD_BYTES)

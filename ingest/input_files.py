@@ -23,13 +23,12 @@ from ingest.decompress import (
     NDJSON,
     PARQUET,
     Decompressed,
-    Rewound,
     Source,
     format_of,
     read_head,
 )
 from ingest.json_blocks import JsonBlock, json_blocks
-from ingest.json_lines import BOM, blocks
+from ingest.json_lines import BOM, Rewound, blocks
 from ingest.shred import Shredded, ShredSettings, fitting, shred_arrow, shred_json
 
 STDIN: Final = "-"

@@ -12,7 +12,7 @@ import numpy as np
 from core.limits import RECORD_BYTES_MAX
 from ingest.compiled.json_scan import DOCUMENTS, LINES
 from ingest.compiled.split import DEPTH, IN_STRING, object_end
-from ingest.json_lines import BOM, READ_BYTES, Reader, blocks
+from ingest.json_lines import BOM, READ_BYTES, Reader, Rewound, blocks
 
 _SNIFFED_BYTES: Final = 64 * 1024
 _WHITE: Final = b" \t\r\n"
@@ -38,11 +38,11 @@ def json_blocks(reader: Reader, block_bytes: int) -> Iterator[JsonBlock]:
     while len(head) < _SNIFFED_BYTES and (more := reader.read(_SNIFFED_BYTES - len(head))):
         head += more
     if layout_of(head) == LINES:
-        for data, line, byte in blocks(_Rewound(head, reader), block_bytes):
+        for data, line, byte in blocks(Rewound(head, reader), block_bytes):
             yield JsonBlock(data, LINES, line, byte)
     else:
         first_byte = len(BOM) if head.startswith(BOM) else 0
-        yield from _documents(_Rewound(head[first_byte:], reader), block_bytes, first_byte)
+        yield from _documents(Rewound(head[first_byte:], reader), block_bytes, first_byte)
 
 
 def layout_of(head: bytes) -> int:
@@ -90,17 +90,3 @@ def _documents(reader: Reader, block_bytes: int, start: int) -> Iterator[JsonBlo
             ready = 0
     if pending:
         yield JsonBlock(bytes(pending), DOCUMENTS, line, start)
-
-
-class _Rewound:
-    """A reader that gives `head` once more before what `reader` goes on with."""
-
-    def __init__(self, head: bytes, reader: Reader) -> None:
-        self._head = head
-        self._reader = reader
-
-    def read(self, size: int, /) -> bytes:
-        if self._head:
-            data, self._head = self._head[:size], self._head[size:]
-            return data
-        return self._reader.read(size)

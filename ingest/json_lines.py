@@ -50,6 +50,21 @@ class Reader(Protocol):
         ...
 
 
+class Rewound:
+    """A reader that gives `head` once more before what `reader` goes on with."""
+
+    def __init__(self, head: bytes, reader: Reader) -> None:
+        self._head = head
+        self._reader = reader
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes; b"" only at the end."""
+        if self._head:
+            data, self._head = self._head[:size], self._head[size:]
+            return data
+        return self._reader.read(size)
+
+
 def blocks(reader: Reader, block_bytes: int) -> Iterator[tuple[bytes, int, int]]:
     """Cut an NDJSON stream at line ends into (bytes, first line from 1, first byte from 0) of about `block_bytes`.
 

@@ -60,30 +60,72 @@ def sort_entries(tape: Tape, rows: int, counts: np.ndarray) -> np.ndarray:
 
 
 @kernel
+def fill_bitmap(rows: np.ndarray, bitmap: np.ndarray) -> None:
+    """Set a bit for each of `rows`, and no other."""
+    bitmap[:] = 0
+    for entry in range(len(rows)):
+        row = wide(rows[entry])
+        bitmap[row >> 3] |= 1 << (row & 7)
+
+
+@kernel
+def fill_bools(rows: np.ndarray, bits: np.ndarray, bitmap: np.ndarray) -> None:
+    """Set the bit of each row to its value, of rows without one to 0."""
+    bitmap[:] = 0
+    for entry in range(len(rows)):
+        row = wide(rows[entry])
+        bitmap[row >> 3] |= bits[entry] << (row & 7)
+
+
+@kernel
+def fill_words(rows: np.ndarray, bits: np.ndarray, words: np.ndarray) -> None:
+    """One value per row (int64, or int32 for dictionary indices), 0 where there is none."""
+    if len(rows) == len(words):
+        words[:] = bits
+        return
+    words[:] = 0
+    for entry in range(len(rows)):
+        words[rows[entry]] = bits[entry]
+
+
+@kernel
+def fill_offsets(rows: np.ndarray, bits: np.ndarray, offsets: np.ndarray) -> int:
+    """Where the text or list of each row begins (and the last one ends), rows without one empty; returns the end."""
+    total = 0
+    row = 0
+    for entry in range(len(rows)):
+        here = wide(rows[entry])
+        while row <= here:
+            offsets[row] = total
+            row += 1
+        total += length_of(bits[entry])
+    while row < len(offsets):
+        offsets[row] = total
+        row += 1
+    return total
+
+
+@kernel
 def validity(rows: np.ndarray, row_count: int) -> np.ndarray:
     """Arrow's bitmap over `row_count` rows with a bit set for each of `rows`."""
-    bitmap = np.zeros((row_count + 7) // 8, np.uint8)
-    for row in rows:
-        bitmap[row >> 3] |= 1 << (row & 7)
+    bitmap = np.empty((row_count + 7) // 8, np.uint8)
+    fill_bitmap(rows, bitmap)
     return bitmap
 
 
 @kernel
 def gather_words(rows: np.ndarray, bits: np.ndarray, row_count: int) -> np.ndarray:
     """One 64-bit value per row, 0 where there is none."""
-    values = np.zeros(row_count, np.int64)
-    for entry in range(len(rows)):
-        values[rows[entry]] = bits[entry]
+    values = np.empty(row_count, np.int64)
+    fill_words(rows, bits, values)
     return values
 
 
 @kernel
 def gather_bools(rows: np.ndarray, bits: np.ndarray, row_count: int) -> np.ndarray:
     """A bitmap of the values."""
-    values = np.zeros((row_count + 7) // 8, np.uint8)
-    for entry in range(len(rows)):
-        row = rows[entry]
-        values[row >> 3] |= bits[entry] << (row & 7)
+    values = np.empty((row_count + 7) // 8, np.uint8)
+    fill_bools(rows, bits, values)
     return values
 
 
@@ -91,17 +133,7 @@ def gather_bools(rows: np.ndarray, bits: np.ndarray, row_count: int) -> np.ndarr
 def gather_texts(src: np.ndarray, rows: np.ndarray, bits: np.ndarray, row_count: int) -> tuple[np.ndarray, np.ndarray]:
     """(offsets (int32), bytes with PADDING behind them), an empty text where a row has none."""
     offsets = np.empty(row_count + 1, np.int32)
-    total = 0
-    row = 0
-    for entry in range(len(rows)):
-        here = rows[entry]
-        while row <= here:
-            offsets[row] = total
-            row += 1
-        total += length_of(bits[entry])
-    while row <= row_count:
-        offsets[row] = total
-        row += 1
+    total = fill_offsets(rows, bits, offsets)
     data = np.empty(total + PADDING, np.uint8)
     source, target = address_of(src), address_of(data)
     out = 0
@@ -174,17 +206,7 @@ def gather_items(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(list offsets (int32), places of the items that are not null (int32), their bits), rows without a list empty."""
     offsets = np.empty(row_count + 1, np.int32)
-    total = 0
-    row = 0
-    for entry in range(len(rows)):
-        here = rows[entry]
-        while row <= here:
-            offsets[row] = total
-            row += 1
-        total += length_of(bits[entry])
-    while row <= row_count:
-        offsets[row] = total
-        row += 1
+    total = fill_offsets(rows, bits, offsets)
     places = np.empty(total, np.int32)
     values = np.empty(total, np.int64)
     place = 0

@@ -10,12 +10,12 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from ingest.compiled.columns import find_dictionary
+from ingest.compiled.columns import fill_bitmap, fill_bools, fill_offsets, fill_words, find_dictionary
 from ingest.compiled.jit import kernel
 from ingest.compiled.kinds import K_BIN, K_BOOL, K_DECIMAL, K_FLOAT, K_INT, K_JSON, K_STR, K_TIME, K_UINT
 from ingest.compiled.paths import copy_bytes
 from ingest.compiled.tape import Tape, length_of, start_of
-from ingest.compiled.vectors import PADDING, address_of, wide
+from ingest.compiled.vectors import PADDING, address_of
 
 WORDS: Final = (K_INT, K_UINT, K_FLOAT, K_TIME)
 TEXTS: Final = (K_STR, K_DECIMAL, K_JSON, K_BIN)
@@ -93,93 +93,30 @@ def fill(tape: Tape, parts: np.ndarray, kinds: np.ndarray, layout: Layout, memor
         rows, bits = tape.sorted_rows[begin:end], tape.sorted_bits[begin:end]
         if layout.size[column, VALIDITY]:
             at = layout.begin[column, VALIDITY]
-            _fill_bitmap(rows, memory[at : at + layout.size[column, VALIDITY]])
+            fill_bitmap(rows, memory[at : at + layout.size[column, VALIDITY]])
         at = layout.begin[column, VALUES]
         values = memory[at : at + layout.size[column, VALUES]]
         kind = kinds[column]
         if layout.different[column]:
-            _fill_numbers(rows, tape.column[begin:end], values.view(np.int32))
+            fill_words(rows, tape.column[begin:end], values.view(np.int32))
             offsets_at = layout.begin[column, OFFSETS]
             offsets = memory[offsets_at : offsets_at + layout.size[column, OFFSETS]].view(np.int32)
             texts = tape.bits[begin : begin + layout.different[column]]
-            _fill_texts(address_of(tape.src), texts, offsets, address_of(memory), layout.begin[column, DATA])
+            fill_offsets(np.arange(len(texts)), texts, offsets)
+            _fill_texts(address_of(tape.src), texts, address_of(memory), layout.begin[column, DATA])
         elif kind == K_BOOL:
-            _fill_bools(rows, bits, values)
+            fill_bools(rows, bits, values)
         elif kind == K_STR or kind == K_DECIMAL or kind == K_JSON or kind == K_BIN:
-            target = values.view(np.int32)
-            if len(rows) == row_count:
-                _fill_texts(address_of(tape.src), bits, target, address_of(memory), layout.begin[column, DATA])
-            else:
-                _fill_some_texts(
-                    address_of(tape.src), rows, bits, target, address_of(memory), layout.begin[column, DATA]
-                )
+            fill_offsets(rows, bits, values.view(np.int32))
+            _fill_texts(address_of(tape.src), bits, address_of(memory), layout.begin[column, DATA])
         elif layout.size[column, VALUES]:
-            _fill_words(rows, bits, values.view(np.int64))
+            fill_words(rows, bits, values.view(np.int64))
 
 
 @kernel
-def _fill_bitmap(rows: np.ndarray, bitmap: np.ndarray) -> None:
-    bitmap[:] = 0
-    for entry in range(len(rows)):
-        row = wide(rows[entry])
-        bitmap[row >> 3] |= 1 << (row & 7)
-
-
-@kernel
-def _fill_bools(rows: np.ndarray, bits: np.ndarray, bitmap: np.ndarray) -> None:
-    bitmap[:] = 0
-    for entry in range(len(rows)):
-        row = wide(rows[entry])
-        bitmap[row >> 3] |= bits[entry] << (row & 7)
-
-
-@kernel
-def _fill_words(rows: np.ndarray, bits: np.ndarray, words: np.ndarray) -> None:
-    if len(rows) == len(words):
-        words[:] = bits
-        return
-    words[:] = 0
-    for entry in range(len(rows)):
-        words[rows[entry]] = bits[entry]
-
-
-@kernel
-def _fill_numbers(rows: np.ndarray, numbers: np.ndarray, indices: np.ndarray) -> None:
-    if len(rows) == len(indices):
-        indices[:] = numbers
-        return
-    indices[:] = 0
-    for entry in range(len(rows)):
-        indices[rows[entry]] = numbers[entry]
-
-
-@kernel
-def _fill_texts(src: int, bits: np.ndarray, offsets: np.ndarray, memory: int, begin: int) -> None:
-    """The texts one behind the other from memory[begin] on, and where each begins behind there."""
-    out = 0
+def _fill_texts(src: int, bits: np.ndarray, memory: int, begin: int) -> None:
+    """The texts one behind the other from memory[begin] on."""
     for entry in range(len(bits)):
-        offsets[entry] = out
         length = length_of(bits[entry])
-        copy_bytes(memory, begin + out, src, start_of(bits[entry]), length)
-        out += length
-    offsets[len(bits)] = out
-
-
-@kernel
-def _fill_some_texts(
-    src: int, rows: np.ndarray, bits: np.ndarray, offsets: np.ndarray, memory: int, begin: int
-) -> None:
-    """As _fill_texts, with an empty text for each row that has none."""
-    out = 0
-    row = 0
-    for entry in range(len(bits)):
-        here = wide(rows[entry])
-        while row <= here:
-            offsets[row] = out
-            row += 1
-        length = length_of(bits[entry])
-        copy_bytes(memory, begin + out, src, start_of(bits[entry]), length)
-        out += length
-    while row < len(offsets):
-        offsets[row] = out
-        row += 1
+        copy_bytes(memory, begin, src, start_of(bits[entry]), length)
+        begin += length

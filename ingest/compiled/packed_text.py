@@ -1,7 +1,7 @@
 """Owns the JSON text of msgpack values that stay JSON: arrays that are no plain list. Writes it to the arena.
 
-The text is what ingest.values.canonical gives. Values whose text Python has to find (floats, binary, extensions,
-repeated keys) are said not to be plain, and so are those for which the arena might not have the room.
+The text is what ingest.values.canonical gives. Values whose text Python has to find (binary, extensions, repeated
+keys) are said not to be plain. Where the arena might not have the room, the array looks cut off.
 """
 
 from __future__ import annotations
@@ -13,32 +13,20 @@ import numpy as np
 from core.limits import NESTING_DEPTH_MAX
 from ingest.compiled.jit import kernel
 from ingest.compiled.json_text import fingerprint
-from ingest.compiled.kinds import K_BOOL, K_ERROR, K_INT, K_NULL, K_STR
+from ingest.compiled.json_write_numbers import write_float, write_signed, write_unsigned
+from ingest.compiled.json_write_texts import write_string
+from ingest.compiled.kinds import K_BOOL, K_ERROR, K_FLOAT, K_INT, K_NULL, K_STR, K_UINT
 from ingest.compiled.msgpack_values import P_ARRAY, P_MAP, read_value
-from ingest.compiled.paths import copy_bytes
 from ingest.compiled.tape import length_of, start_of
-from ingest.compiled.vectors import load8, mask_string_end, store8, store64, trailing_zeros, wide
+from ingest.compiled.vectors import load8, store8, store64
 
-TEXT_GROWTH_MAX: Final = (
-    6  # bytes of text for each packed one: a control character is \\u0001, an array's false "false,"
-)
+# Bytes of text for each packed one: a control character becomes an escape of 6, an array's false is "false,".
+TEXT_GROWTH_MAX: Final = 6
 
 _KEYS_COMPARED_MAX: Final = 256  # keys of the maps open at one time; more are left to Python
-_INT64_MIN: Final = -(1 << 63)
 _NULL: Final = int.from_bytes(b"null", "little")
 _TRUE: Final = int.from_bytes(b"true", "little")
 _FALSE: Final = int.from_bytes(b"false", "little")
-_HEX: Final = np.frombuffer(b"0123456789abcdef", np.uint8)
-
-
-def _short_escapes() -> np.ndarray:
-    table = np.zeros(256, np.uint8)
-    for char, letter in zip(b'"\\\b\f\n\r\t', b'"\\bfnrt', strict=True):
-        table[char] = letter
-    return table
-
-
-_SHORT_ESCAPES: Final = _short_escapes()
 
 
 @kernel
@@ -86,14 +74,10 @@ def write_json_text(src: int, start: int, end: int, level: int, arena: int) -> t
             fresh[level] = True
             store8(src, out, 123 if kind == P_MAP else 91)
             out += 1
-        elif kind == K_STR:
-            out = _write_string(src, start_of(bits), length_of(bits), out)
-        elif kind == K_INT and bits != _INT64_MIN:
-            out = _write_integer(src, bits, out)
-        elif kind == K_NULL or kind == K_BOOL:
-            out = _write_word(src, head, out)
         else:
-            plain = False
+            written = _write_scalar(src, head, kind, bits, out)
+            plain = plain and written > 0
+            out = max(out, written)
         while level >= outermost and left[level] == 0:
             if first_key[level] >= 0:
                 key_count = first_key[level]
@@ -102,6 +86,22 @@ def write_json_text(src: int, start: int, end: int, level: int, arena: int) -> t
             level -= 1
         if level < outermost:
             return pos, (out if plain else arena), plain
+
+
+@kernel
+def _write_scalar(src: int, head: int, kind: int, bits: int, out: int) -> int:
+    """Write the value that begins with the byte `head`; returns the end, 0 where Python has to."""
+    if kind == K_STR:
+        return write_string(src, out, src, start_of(bits), length_of(bits))
+    if kind == K_INT:
+        return write_signed(src, out, bits)
+    if kind == K_UINT:
+        return write_unsigned(src, out, bits)
+    if kind == K_FLOAT:
+        return write_float(src, out, bits)
+    if kind == K_NULL or kind == K_BOOL:
+        return _write_word(src, head, out)
+    return 0
 
 
 @kernel
@@ -121,72 +121,6 @@ def _write_separator(src: int, out: int, is_value: bool, is_first: bool) -> int:
         return out
     store8(src, out, 44)
     return out + 1
-
-
-@kernel
-def _write_string(src: int, start: int, length: int, out: int) -> int:
-    """A string as json.dumps(ensure_ascii=False) writes it."""
-    store8(src, out, 34)
-    out += 1
-    pos, end = start, start + length
-    while pos < end:
-        run = min(_plain_run(src, pos), end - pos)
-        copy_bytes(src, out, src, pos, run)
-        out += run
-        pos += run
-        if pos < end:
-            out = _write_char(src, load8(src, pos), out)
-            pos += 1
-    store8(src, out, 34)
-    return out + 1
-
-
-@kernel
-def _plain_run(src: int, pos: int) -> int:
-    """Bytes from `pos` on that are no quote, backslash or control character; at most what 32 bytes say."""
-    mask = mask_string_end(src, pos)
-    run = 32 if mask == 0 else trailing_zeros(mask)
-    while load8(src, pos + run) >= 0x80:
-        run += 1
-    return run
-
-
-@kernel
-def _write_char(src: int, char: int, out: int) -> int:
-    """A character of ASCII that may need an escape."""
-    short = _SHORT_ESCAPES[char]
-    if short:
-        store8(src, out, 92)
-        store8(src, out + 1, wide(short))
-        return out + 2
-    if char >= 0x20:
-        store8(src, out, char)
-        return out + 1
-    store8(src, out, 92)
-    store8(src, out + 1, 117)
-    store8(src, out + 2, 48)
-    store8(src, out + 3, 48)
-    store8(src, out + 4, 48 + (char >> 4))
-    store8(src, out + 5, wide(_HEX[char & 15]))
-    return out + 6
-
-
-@kernel
-def _write_integer(src: int, value: int, out: int) -> int:
-    """A whole number above -2^63."""
-    if value < 0:
-        store8(src, out, 45)
-        out += 1
-        value = -value
-    size = 1
-    rest = value // 10
-    while rest:
-        size += 1
-        rest //= 10
-    for place in range(size - 1, -1, -1):
-        store8(src, out + place, 48 + value % 10)
-        value //= 10
-    return out + size
 
 
 @kernel

@@ -45,10 +45,12 @@ clean: ## remove what make has made here, not the data of a deployment
 # The stamps make a second run instant; the development set holds all of the plain one.
 .venv/.installed: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP_INSTALL) -e .
+	@echo 'compiling the shredder for this CPU: once, about 20 seconds'
 	$(BIN)/python -m ingest.compiled.warm_up
 	@touch $@
 
 .venv/.installed-dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP_INSTALL) -e '.[dev]'
+	@echo 'compiling the shredder for this CPU: once, about 20 seconds'
 	$(BIN)/python -m ingest.compiled.warm_up
 	@touch .venv/.installed $@

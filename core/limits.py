@@ -36,6 +36,7 @@ MEMTABLE_BYTES_MAX = 3 * MEMTABLE_BYTES_TARGET  # active + being flushed; beyond
 ADMISSION_WAIT_S = 0.5  # an append waits so long for a flush to make room: cheaper than to refuse and send it again
 FLUSH_AGE_S_DEFAULT = 60.0  # an idle shard flushes what is older
 ROW_GROUP_ROWS = 131_072  # unit of pruning; DuckDB has no page index
+INDEX_FILTER_BYTES_MAX = 512 * KIB  # token bloom of a column and row group: ~3 tokens a row that occur nowhere else
 FLUSH_WINDOWS_MAX = 64  # files of one stream per flush; beyond it wider windows are used
 PRODUCERS_MAX = 100_000  # producer states per shard; the idlest are forgotten beyond it
 PRODUCER_IDLE_S_MAX = 7 * 86_400  # dedup window of an idle producer
@@ -45,6 +46,24 @@ MANIFEST_VERSIONS_KEPT = 16  # older ones are deleted by the writer
 SQL_BYTES_MAX = 256 * KIB
 QUERY_SECONDS_DEFAULT = 300.0
 GATHER_BYTES_MAX = 2 * GIB  # Arrow bytes that all leaves may send to one query that gathers: the coordinator keeps them
+STATE_BYTES_MAX = 256 * KIB  # partial states of one segment and query that are kept; larger ones are computed again
+STATE_GROUPS_MAX = 2_048  # groups of one segment beyond which its states are combined at once and not kept
+
+RESULT_CACHE_BYTES = 64 * MIB  # answers that a coordinator keeps for the same question over the same snapshot
+RESULT_CACHED_BYTES_MAX = 4 * MIB  # one such answer
+STATE_CACHE_BYTES_DEFAULT = 64 * MIB  # partial states in a worker's memory: some hundred thousand of a few groups each
+STATE_CACHE_DISK_BYTES_DEFAULT = GIB  # and behind it on its disk
+TASK_SEGMENTS_MAX = 64  # of one task: bounds how long a worker is taken before the next query gets its turn
+TASK_ROWS_MAX = 50_000_000
+PROGRESS_SEGMENTS_MAX = 8  # of one task, where every task brings an early result
+STREAM_ROWS_MAX = 500_000  # rows of one task whose rows are passed on at once: two of them are in memory
+TASKS_IN_FLIGHT_MAX = 2  # of one query on one worker: the next is there when one is done
+QUERY_POLL_S = 0.05  # how soon a coordinator sees that a query is cancelled
+HEDGE_AFTER_S = 0.5  # a task is not sent to a second worker before: most take milliseconds
+QUERY_RETRY_AFTER_S = 0.5  # when to come back while too many queries wait
+QUERIES_RUNNING_MAX = 8  # of one coordinator
+TENANT_QUERIES_RUNNING_MAX = 4  # of one tenant: the others always find a free slot
+TENANT_QUERIES_WAITING_MAX = 16  # of one tenant; more are Overloaded
 
 # --- producers ---------------------------------------------------------------------------------------------------
 RETRY_SECONDS_DEFAULT = 120.0  # a shard is back within seconds; after this the caller is told
@@ -56,14 +75,15 @@ PRODUCER_QUEUE_BATCHES_MAX = 4  # batches waiting in a producer before send() bl
 
 # --- actors ------------------------------------------------------------------------------------------------------
 SHARD_APPENDS_MAX = 32  # concurrent appends of one shard; they share fdatasyncs, more wait in Ray's queue
-SHARD_QUERIES_MAX = 4  # concurrent leaves of one shard
-COORDINATOR_QUERIES_MAX = 16  # concurrent queries of one coordinator
+SHARD_QUERIES_MAX = 8  # concurrent questions of queries to one shard or reader
+COORDINATOR_QUERIES_MAX = 48  # threads of a coordinator for queries, most of which wait for their turn
 ACTOR_CALLS_PENDING_MAX = 64  # unanswered calls of one process to one actor, 2 * SHARD_APPENDS_MAX; more are Overloaded
 ACTOR_CALLS_RETRY_S = 0.2  # when to come back then: an append takes 10 to 100 ms
 FLUSH_POLL_S = 0.05  # how often a shard looks whether a flush is due
 FLUSH_RETRY_S = 1.0  # pause after a failed flush
 CONTROL_WAIT_S_MAX = 60.0  # a question to the coordinator; afterwards it counts as unanswered
 SEGMENT_CACHE_BYTES_DEFAULT = 4 * GIB  # per process, for segments of remote storage
+INDEX_CACHE_BYTES_DEFAULT = 256 * MIB  # per process, indexes of segments in memory: of some 250 full segments
 LAUNCH_WAIT_S_MAX = 600.0  # recovery of a shard: replay runs at millions of events a second
 STOP_WAIT_S_MAX = 120.0  # the last flush of a shard
 STATUS_WAIT_S_MAX = 5.0  # a shard that does not say its numbers by then is shown as unavailable

@@ -4,6 +4,7 @@
     catalog/<version:020d>                                         catalog.py
     shards/<shard:04d>/manifest/<version:020d>                     manifest.py
     shards/<shard:04d>/segments/<tenant>/<stream>/<window>-<epoch:08d>-<number:08d>.parquet
+    shards/<shard:04d>/segments/<tenant>/<stream>/<window>-<epoch:08d>-<number:08d>.index
 
 Versions are padded to 20 digits, so that the order of names is the order of versions.
 """
@@ -18,6 +19,8 @@ FORMAT_KEY: Final = "format.json"
 CATALOG_PREFIX: Final = "catalog/"
 
 _VERSION_DIGITS: Final = 20
+_SEGMENT_SUFFIX: Final = ".parquet"
+_INDEX_SUFFIX: Final = ".index"
 
 
 def catalog_key(version: int) -> str:
@@ -60,7 +63,12 @@ def segment_prefix(shard: int, tenant: str, stream: str) -> str:
 
 def segment_key(shard: int, tenant: str, stream: str, window: str, number: str) -> str:
     """Object key of a segment. `number` makes it unique for ever (see segment_number); `window` is for people."""
-    return f"{segment_prefix(shard, tenant, stream)}{window}-{number}.parquet"
+    return f"{segment_prefix(shard, tenant, stream)}{window}-{number}{_SEGMENT_SUFFIX}"
+
+
+def index_key(segment_name: str) -> str:
+    """Object key of the index of a segment."""
+    return segment_name.removesuffix(_SEGMENT_SUFFIX) + _INDEX_SUFFIX
 
 
 def segment_number(epoch: int, number: int) -> str:

@@ -10,7 +10,7 @@ replaces removed segments of its stream whose offsets span its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -24,6 +24,9 @@ from storage.snapshot import ColumnStats, Segment
 
 MAGIC: Final = b"MLMTMANI"
 FORMAT_VERSION: Final = 1
+
+# A key that an older release passes over: to it the segments have no index.
+INDEXES_KEY: Final = "indexes"
 
 Schema = tuple[tuple[str, str, str], ...]  # (name, path, kind) of each column
 
@@ -140,6 +143,8 @@ def encode_manifest(manifest: Manifest, packed: dict[str, bytes] | None = None) 
         "segments": segments,
         "producers": [(*key, *_pack_producer(manifest.producers[key])) for key in sorted(manifest.producers)],
     }
+    if any(segment.index_bytes for segment in manifest.segments):
+        body[INDEXES_KEY] = [(segment.index_bytes, segment.index_crc32c) for segment in manifest.segments]
     return seal(MAGIC, FORMAT_VERSION, body)
 
 
@@ -148,8 +153,10 @@ def decode_manifest(data: bytes, what: str = "manifest") -> Manifest:
     _, body = unseal(MAGIC, FORMAT_VERSION, data, what)
     try:
         schemas = [[(name, ColumnKey(path, kind)) for name, path, kind in schema] for schema in body["schemas"]]
+        indexes = body.get(INDEXES_KEY, [(0, 0)] * len(body["segments"]))
         segments = (
-            _unpack_segment(msgpack.unpackb(packed, raw=False), schemas[schema]) for schema, packed in body["segments"]
+            _unpack_segment(msgpack.unpackb(packed, raw=False), schemas[schema], index)
+            for (schema, packed), index in zip(body["segments"], indexes, strict=True)
         )
         return Manifest(
             shard=body["shard"],
@@ -193,10 +200,11 @@ def _pack_segment(segment: Segment) -> tuple[Any, ...]:
     )
 
 
-def _unpack_segment(packed: list[Any], schema: list[tuple[str, ColumnKey]]) -> Segment:
+def _unpack_segment(packed: list[Any], schema: list[tuple[str, ColumnKey]], index: Sequence[int]) -> Segment:
     *head, sort_key, values, minima, maxima = packed
     columns = tuple(
         ColumnStats(name, key, count, minimum, maximum)
         for (name, key), count, minimum, maximum in zip(schema, values, minima, maxima, strict=True)
     )
-    return Segment(*(*head, tuple(sort_key), columns))
+    index_bytes, index_crc32c = index
+    return Segment(*(*head, tuple(sort_key), columns, index_bytes, index_crc32c))

@@ -15,7 +15,7 @@ from core.clock import Clock
 from core.errors import Corrupt, Unavailable
 from core.ids import ShardId
 from storage.fs import FileSystem
-from storage.keys import segments_prefix, shard_prefix
+from storage.keys import index_key, segments_prefix, shard_prefix
 from storage.manifest import Manifest, ManifestStore
 from storage.memtable import Memtable, stamp
 from storage.objects import ObjectStore
@@ -98,11 +98,12 @@ def _check_directory(fs: FileSystem, directory: str, shard: ShardId, manifests: 
 
 
 def _remove_orphans(objects: ObjectStore, manifest: Manifest) -> None:
-    """Delete segments that a crashed flush uploaded and never published; their events are still in the WAL.
+    """Delete segments and indexes that a crashed flush uploaded and never published; their events are still in the WAL.
 
     Everything below this shard that the newest manifest does not name belongs to an epoch that is fenced by now.
     """
     live = {segment.name for segment in manifest.segments}
+    live |= {index_key(segment.name) for segment in manifest.segments if segment.index_bytes}
     found = objects.list(segments_prefix(manifest.shard))
     objects.delete([info.key for info in found if info.key not in live])
     objects.remove_unfinished(shard_prefix(manifest.shard))

@@ -4,7 +4,7 @@ Never touches a manifest: a segment that was written here does not exist for rea
 format is described in docs/formats/segment.md.
 
 Invariants: SEG-1 every batch has the system columns. SEG-2 a file's footer says as many rows as went in. SEG-3 the
-rows of all segments are the rows of all batches.
+rows of all segments are the rows of all batches. SEG-4 the footer has the row groups of the index.
 """
 
 from __future__ import annotations
@@ -25,13 +25,14 @@ from core.ids import ShardId
 from core.limits import FLUSH_WINDOWS_MAX, MIB, ROW_GROUP_ROWS
 from storage.columns_merge import merge_batches
 from storage.encodings import choose_encodings
-from storage.keys import segment_key
+from storage.keys import index_key, segment_key
 from storage.objects import ObjectStore
+from storage.segment_index_format import encode_index
+from storage.segment_index_writer import build_index, column_stats
 from storage.snapshot import ColumnStats, Segment
 from storage.sorting import sort_columns
 from storage.stream_settings import StreamSettings
 from storage.windows import Window, choose_width, ladder, window_at, window_indexes
-from storage.zone_maps import zone_map
 
 FORMAT_VERSION: Final = 1
 
@@ -46,9 +47,10 @@ _CRC_STEP_BYTES: Final = 4 * MIB
 
 @dataclass(frozen=True, slots=True)
 class EncodedSegment:
-    """A segment before it has a name: the bytes of its file and what the manifest will say of it."""
+    """A segment before it has a name: the bytes of its file and index, and what the manifest will say of it."""
 
     data: pa.Buffer
+    index: bytes
     rows: int
     crc32c: int
     timestamp_min_us: int
@@ -68,15 +70,16 @@ def write_segments(
     new_name: Callable[[], str],
     objects: ObjectStore,
 ) -> list[Segment]:
-    """Write `batches` of one stream (memtable form, see storage.snapshot) as one segment per window.
+    """Write `batches` of one stream (memtable form, see storage.snapshot) as one segment per window, with its index.
 
     `new_name` gives a name part that no segment of the shard ever had (keys.segment_number). Raises what
-    ObjectStore.put_new raises; segments uploaded until then are orphans.
+    ObjectStore.put_new raises; what was uploaded until then are orphans.
     """
     segments = []
     for window, part in split_by_window(batches, settings.window):
         encoded = encode_segment(part, tenant, settings, shard)
         name = segment_key(shard, tenant, settings.name, window.label, new_name())
+        objects.put_new(index_key(name), encoded.index)
         objects.put_new(name, encoded.data)
         segments.append(
             Segment(
@@ -95,6 +98,8 @@ def write_segments(
                 has_rest=encoded.has_rest,
                 sort_key=settings.sort_key,
                 columns=encoded.columns,
+                index_bytes=len(encoded.index),
+                index_crc32c=google_crc32c.value(encoded.index),
             )
         )
     rows = sum(batch.num_rows for batch in batches)
@@ -132,7 +137,7 @@ def _rows_by_window(indexes: Any) -> list[tuple[int, pa.Array | None]]:
 def encode_segment(
     batches: Sequence[pa.RecordBatch], tenant: str, settings: StreamSettings, shard: ShardId
 ) -> EncodedSegment:
-    """One Parquet file of all rows of `batches`, merged and sorted."""
+    """One Parquet file of all rows of `batches`, merged and sorted, and its index."""
     table = merge_batches(batches, settings.max_paths, kept_paths=settings.sort_key, order_by=settings.sort_key)
     metadata = {
         FORMAT_KEY: str(FORMAT_VERSION).encode(),
@@ -141,12 +146,17 @@ def encode_segment(
         SHARD_KEY: str(shard).encode(),
     }
     data = write_parquet(table.replace_schema_metadata(metadata), settings.sort_key)
-    rows = pq.read_metadata(pa.BufferReader(data)).num_rows
+    footer = pq.read_metadata(pa.BufferReader(data))
+    rows = footer.num_rows
     check(rows == table.num_rows, "SEG-2", "the footer says %d rows of %d", rows, table.num_rows)
+    index = build_index(table)
+    groups = tuple(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
+    check(groups == index.rows, "SEG-4", "the footer has row groups of %s rows, the index of %s", groups, index.rows)
     timestamps = pc.min_max(table.column(TIMESTAMP).cast(pa.int64()))
     offsets = pc.min_max(table.column(OFFSET))
     return EncodedSegment(
         data=data,
+        index=encode_index(index),
         rows=rows,
         crc32c=crc32c_of(data),
         timestamp_min_us=timestamps["min"].as_py(),
@@ -154,7 +164,7 @@ def encode_segment(
         first_offset=offsets["min"].as_py(),
         last_offset=offsets["max"].as_py(),
         has_rest=REST in table.column_names,
-        columns=zone_map(table),
+        columns=column_stats(table.schema, index),
     )
 
 

@@ -32,6 +32,7 @@ class Segment:
 
     `name` is its object key below the storage root. Times are UTC microseconds; window_end_us is exclusive,
     timestamp_max_us and last_offset inclusive. Offsets of a segment need not be dense. `crc32c` covers the file.
+    `index_bytes` and `index_crc32c` are of its index (segment_index.py); 0 bytes: it was written without one.
     """
 
     name: str
@@ -49,6 +50,8 @@ class Segment:
     has_rest: bool
     sort_key: tuple[str, ...]
     columns: tuple[ColumnStats, ...]
+    index_bytes: int = 0
+    index_crc32c: int = 0
 
 
 @dataclass(frozen=True, slots=True)

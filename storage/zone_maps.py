@@ -1,51 +1,54 @@
-"""Owns the zone map of a segment: count and bounds of each column's values. Never prunes.
+"""Owns the zone map: bounds of the values of a column, in a row group and in a segment. Never prunes.
 
 Bounds may be loose but never exclude a value: text is cut to 64 characters, the maximum rounded up.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from core.columns import BOOL, FLOAT, INT, STR, TIME, UINT, key_of
-from storage.snapshot import ColumnStats
+from core.columns import BOOL, FLOAT, INT, STR, TIME, UINT
 
 TEXT_BOUND_CHARACTERS: Final = 64
 
 # DECIMAL and JSON are text whose order is not that of their values; lists and bytes are not ordered for queries.
 _ORDERED_KINDS: Final = (BOOL, INT, UINT, FLOAT, STR, TIME)
 
+Bound = bool | int | float | str | None
+
 _CHARACTER_MAX: Final = "\U0010ffff"
 
 
-def zone_map(table: pa.Table) -> tuple[ColumnStats, ...]:
-    """Statistics of the attribute columns of `table`, in its order."""
-    stats = []
-    for field, column in zip(table.schema, table.columns, strict=True):
-        key = key_of(field)
-        if key is not None:
-            minimum, maximum = bounds(column, key.kind) if key.kind in _ORDERED_KINDS else (None, None)
-            stats.append(ColumnStats(field.name, key, len(column) - column.null_count, minimum, maximum))
-    return tuple(stats)
-
-
-def bounds(column: pa.ChunkedArray, kind: str) -> tuple[Any, Any]:
-    """(minimum, maximum) of the values of an ordered kind; TIME as integer microseconds; None where unknown."""
-    if pa.types.is_dictionary(column.type):
-        # Every entry is in use (columns_merge.trim_dictionary).
-        values: Any = pa.chunked_array([chunk.dictionary for chunk in column.chunks], column.type.value_type)
-    else:
-        values = column.cast(pa.int64()) if kind == TIME else column
-    found = pc.min_max(values)
+def bounds(values: pa.Array, kind: str) -> tuple[Bound, Bound]:
+    """(minimum, maximum) of values of a kind; TIME as integer microseconds; None where unknown or not ordered."""
+    if kind not in _ORDERED_KINDS:
+        return None, None
+    found = pc.min_max(values.cast(pa.int64()) if kind == TIME else values)
     minimum, maximum = found["min"].as_py(), found["max"].as_py()
-    if kind == FLOAT and pc.any(pc.is_nan(column)).as_py():
+    if kind == FLOAT and pc.any(pc.is_nan(values)).as_py():
         return None, None  # NaN is beyond every bound
     if kind == STR and minimum is not None:
         return minimum[:TEXT_BOUND_CHARACTERS], text_upper_bound(maximum)
     return minimum, maximum
+
+
+def is_ordered(kind: str) -> bool:
+    """Whether bounds of a kind mean something."""
+    return kind in _ORDERED_KINDS
+
+
+def merged(parts: Iterable[tuple[int, Bound, Bound]]) -> tuple[Bound, Bound]:
+    """The bounds of all values, of (number of values, minimum, maximum) of each part."""
+    present = [(minimum, maximum) for values, minimum, maximum in parts if values]
+    minima, maxima = [minimum for minimum, _ in present], [maximum for _, maximum in present]
+    return (
+        None if None in minima else min(minima, default=None),  # type: ignore[type-var]
+        None if None in maxima else max(maxima, default=None),  # type: ignore[type-var]
+    )
 
 
 def text_upper_bound(text: str) -> str | None:

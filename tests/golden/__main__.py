@@ -18,6 +18,8 @@ from storage.stream_settings import StreamSettings
 from tests.support.shards import STREAM, TENANT, append, open_on
 
 HERE = Path(__file__).parent
+# Storage format 1 once had no indexes of segments; releases from then and from now read each other's stores.
+PRESENT = f"format-{STORAGE_FORMAT}-indexed"
 START_US = 1_700_000_000_000_000
 
 
@@ -39,7 +41,7 @@ def write(directory: Path) -> None:
 
 
 def main() -> int:
-    directory = HERE / f"format-{STORAGE_FORMAT}"
+    directory = HERE / PRESENT
     if directory.exists():
         print(f"{directory.name} is there already: a format that was released does not change")
         return 1

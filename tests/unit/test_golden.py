@@ -11,8 +11,9 @@ from core.clock import ManualClock
 from storage.catalog import CatalogStore
 from storage.fs import LocalFileSystem
 from storage.local_objects import LocalObjectStore
-from storage.storage_format import STORAGE_FORMAT, open_storage
-from tests.golden.__main__ import START_US, write
+from storage.segment_index import SegmentIndexes
+from storage.storage_format import open_storage
+from tests.golden.__main__ import PRESENT, START_US, write
 from tests.support.shards import STREAM, TENANT, append, open_on, stored_rows
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -20,7 +21,7 @@ STORES = sorted(GOLDEN.glob("format-*"))
 
 
 def test_there_is_one_of_the_present_format() -> None:
-    assert GOLDEN / f"format-{STORAGE_FORMAT}" in STORES
+    assert GOLDEN / PRESENT in STORES
 
 
 @pytest.mark.parametrize("store", STORES, ids=lambda store: store.name)
@@ -33,6 +34,9 @@ def test_a_store_of_a_released_format_opens_with_all_it_holds(store: Path, tmp_p
     assert CatalogStore(objects, clock, 1).get(TENANT, STREAM).sort_key == ("service", "n")
     shard = open_on(LocalFileSystem(), clock=clock, objects=objects, wal_directory=str(directory / "wal" / "0000"))
     assert stored_rows(shard, objects) == [(number, number) for number in range(25)]
+    indexes = SegmentIndexes(objects, 2**20)
+    found = [indexes.get(segment) for segment in shard.snapshot(TENANT, STREAM).segments]
+    assert [index and index.rows for index in found] == ([(10,)] * 2 if "indexed" in store.name else [None] * 2)
     # The producer is where it was: what it sends again is known, what comes next is taken.
     assert append(shard, "golden", 1, 2, range(20, 25)).duplicate
     assert not append(shard, "golden", 1, 3, range(25, 30)).duplicate
@@ -46,7 +50,7 @@ def test_a_store_of_a_released_format_opens_with_all_it_holds(store: Path, tmp_p
 def test_the_present_code_writes_the_same_names(tmp_path: Path) -> None:
     """A change of what is written where is a change of the format."""
     write(tmp_path / "store")
-    golden = GOLDEN / f"format-{STORAGE_FORMAT}"
+    golden = GOLDEN / PRESENT
 
     def names(root: Path) -> list[str]:
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.name != "LOCK")

@@ -22,6 +22,7 @@ from core.errors import (
     UnknownOutcome,
 )
 from storage.fs import LocalFileSystem
+from storage.keys import index_key
 from storage.local_objects import LocalObjectStore
 from storage.shard_host import ShardHost
 from tests.support.faultfs import Fault, FaultFileSystem
@@ -222,12 +223,13 @@ def test_orphan_segments_of_a_crashed_flush_are_removed_at_open():
     live = shard.snapshot(TENANT, STREAM).segments[0].name
     orphan = live.replace("00000001.parquet", "00000099.parquet")
     objects.put_new(orphan, b"never published")
+    objects.put_new(index_key(orphan), b"nor this")
     unfinished = f"{objects.local_path(live).rpartition('/')[0]}/.tmp-00000000000000aa"
     fs.create(unfinished)
     shard.close()
     open_on(fs)
     names = [info.key for info in objects.list("shards/0000/segments/")]
-    assert names == [live] and not fs.exists(unfinished)
+    assert names == [index_key(live), live] and not fs.exists(unfinished)
 
 
 def test_clean_close_leaves_nothing_to_replay():

@@ -1,0 +1,119 @@
+"""Owns the bytes of a segment's index. Pure: never builds one from rows, never prunes.
+
+The format is described in docs/formats/segment_index.md: a sealed header (storage/envelope.py), then the filters.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import google_crc32c
+
+from core.errors import Corrupt
+from storage.envelope import seal, unseal
+from storage.token_blooms import BLOCK_BYTES
+from storage.zone_maps import Bound
+
+MAGIC: Final = b"MLMTINDX"
+FORMAT_VERSION: Final = 1
+
+# Where the frame of storage/envelope.py says how long it is.
+_FRAME_BYTES: Final = 24
+_BODY_BYTES_AT: Final = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnIndex:
+    """What is known of one column, by its name in the Parquet file. Every tuple has one entry per row group.
+
+    `values` counts rows that are not null. `minima` and `maxima` follow storage/zone_maps.py; None where unknown or
+    without values, empty tuples for a column that is not ordered. `blooms` are of storage/token_blooms.py, None where
+    any token may be in; an empty tuple for a column without them.
+    """
+
+    name: str
+    values: tuple[int, ...]
+    minima: tuple[Bound, ...] = ()
+    maxima: tuple[Bound, ...] = ()
+    blooms: tuple[bytes | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IndexContents:
+    """Everything an index says: the rows of each row group, in the order of the file, and the columns."""
+
+    rows: tuple[int, ...]
+    columns: tuple[ColumnIndex, ...]
+
+
+def encode_index(contents: IndexContents) -> bytes:
+    """The bytes of an index."""
+    blooms = [bloom for column in contents.columns for bloom in column.blooms if bloom is not None]
+    filters = b"".join(blooms)
+    header = {
+        "rows": contents.rows,
+        "columns": [_pack_column(column) for column in contents.columns],
+        "filter_bytes": len(filters),
+        "filter_crc32c": google_crc32c.value(filters),
+    }
+    return seal(MAGIC, FORMAT_VERSION, header) + filters
+
+
+def decode_index(data: bytes, what: str = "index") -> IndexContents:
+    """The contents of encode_index; raises Corrupt on any damage and on newer formats. `what` names it."""
+    filters_at = len(data)
+    if len(data) >= _FRAME_BYTES:
+        (body_bytes,) = struct.unpack_from("<I", data, _BODY_BYTES_AT)
+        filters_at = min(filters_at, _FRAME_BYTES + body_bytes)
+    _, header = unseal(MAGIC, FORMAT_VERSION, data[:filters_at], what)
+    filters = data[filters_at:]
+    try:
+        if (header["filter_bytes"], header["filter_crc32c"]) != (len(filters), google_crc32c.value(filters)):
+            raise Corrupt(f"{what} has filters that fail their checksum: restore it")
+        rows = _counts(header["rows"])
+        columns, taken = [], 0
+        for packed in header["columns"]:
+            column, taken = _unpack_column(packed, rows, filters, taken)
+            columns.append(column)
+        if taken != len(filters):
+            raise ValueError(f"{len(filters)} bytes of filters, {taken} in use")
+        return IndexContents(rows, tuple(columns))
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise Corrupt(f"{what} has a header of an unexpected shape: {error!r}") from error
+
+
+def _pack_column(column: ColumnIndex) -> tuple[Any, ...]:
+    blocks = [None if bloom is None else len(bloom) // BLOCK_BYTES for bloom in column.blooms]
+    return column.name, column.values, column.minima, column.maxima, blocks
+
+
+def _unpack_column(packed: Any, rows: tuple[int, ...], filters: bytes, taken: int) -> tuple[ColumnIndex, int]:
+    """(column, how many bytes of `filters` are in use after it)."""
+    name, values, minima, maxima, blocks = packed
+    counts = _counts(values)
+    if not isinstance(name, str) or len(counts) != len(rows) or any(v > r for v, r in zip(counts, rows, strict=True)):
+        raise ValueError(f"values {values} of column {name!r} in row groups of {rows} rows")
+    if any(len(part) not in (0, len(rows)) for part in (minima, maxima, blocks)) or len(minima) != len(maxima):
+        raise ValueError(f"column {name!r} has another number of row groups than {len(rows)}")
+    if not all(bound is None or isinstance(bound, bool | int | float | str) for bound in (*minima, *maxima)):
+        raise ValueError(f"column {name!r} has bounds of no known type")
+    blooms: list[bytes | None] = []
+    for count in blocks:
+        if count is None:
+            blooms.append(None)
+            continue
+        end = taken + _counts([count])[0] * BLOCK_BYTES
+        if end > len(filters):
+            raise ValueError(f"filters of column {name!r} end at {end} of {len(filters)} bytes")
+        blooms.append(filters[taken:end])
+        taken = end
+    return ColumnIndex(name, counts, tuple(minima), tuple(maxima), tuple(blooms)), taken
+
+
+def _counts(numbers: Sequence[Any]) -> tuple[int, ...]:
+    if not isinstance(numbers, list) or any(type(number) is not int or number < 0 for number in numbers):
+        raise ValueError(f"{numbers!r} are not counts")
+    return tuple(numbers)

@@ -1,0 +1,68 @@
+"""Owns building the index of a segment from its rows, and the zone map of the whole segment with it. Never writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from core.batch import INGESTED_AT, OFFSET, TIMESTAMP, TIMESTAMP_INFERRED
+from core.columns import BOOL, DECIMAL, INT, JSON, STR, TIME, key_of
+from core.limits import ROW_GROUP_ROWS
+from storage.segment_index_format import ColumnIndex, IndexContents
+from storage.snapshot import ColumnStats
+from storage.token_blooms import bloom_of
+from storage.zone_maps import bounds, is_ordered, merged
+
+_SYSTEM_KINDS: Final = {TIMESTAMP: TIME, TIMESTAMP_INFERRED: BOOL, INGESTED_AT: TIME, OFFSET: INT}
+# Kinds that are stored as text, whose words may be searched. `_rest` is not among them: see the format page.
+_TEXT_KINDS: Final = (STR, JSON, DECIMAL)
+
+
+def build_index(table: pa.Table, row_group_rows: int = ROW_GROUP_ROWS) -> IndexContents:
+    """The index of a segment of the rows of `table`, each column in one chunk, as write_parquet cuts them."""
+    starts = range(0, table.num_rows, row_group_rows)
+    columns = []
+    for field, column in zip(table.schema, table.columns, strict=True):
+        key = key_of(field)
+        kind = key.kind if key else _SYSTEM_KINDS.get(field.name, "")
+        array = column.chunk(0)
+        columns.append(_column_index(field.name, kind, [array.slice(start, row_group_rows) for start in starts]))
+    return IndexContents(tuple(min(row_group_rows, table.num_rows - start) for start in starts), tuple(columns))
+
+
+def column_stats(schema: pa.Schema, contents: IndexContents) -> tuple[ColumnStats, ...]:
+    """What the manifest says of the attribute columns, from their row groups."""
+    stats = []
+    for field, column in zip(schema, contents.columns, strict=True):
+        key = key_of(field)
+        if key is not None:
+            groups = zip(column.values, column.minima, column.maxima, strict=True) if column.minima else ()
+            stats.append(ColumnStats(field.name, key, sum(column.values), *merged(groups)))
+    return tuple(stats)
+
+
+def _column_index(name: str, kind: str, groups: Sequence[pa.Array]) -> ColumnIndex:
+    values = tuple(len(group) - group.null_count for group in groups)
+    ordered, texts = is_ordered(kind), kind in _TEXT_KINDS
+    if ordered or texts:
+        groups = [_used(group, len(groups) == 1) for group in groups]
+    found = [bounds(group, kind) for group in groups] if ordered else []
+    return ColumnIndex(
+        name,
+        values,
+        tuple(minimum for minimum, _ in found),
+        tuple(maximum for _, maximum in found),
+        tuple(bloom_of(group) for group in groups) if texts else (),
+    )
+
+
+def _used(group: pa.Array, whole: bool) -> pa.Array:
+    """The distinct values of a dictionary-encoded row group, of any other its values as they are."""
+    if not pa.types.is_dictionary(group.type):
+        return group
+    if whole:
+        return group.dictionary  # every entry is in use (columns_merge.trim_dictionary)
+    return group.dictionary.take(pc.unique(group.indices).drop_null())

@@ -44,6 +44,9 @@ MANIFEST_VERSIONS_KEPT = 16  # older ones are deleted by the writer
 
 # --- queries -----------------------------------------------------------------------------------------------------
 SQL_BYTES_MAX = 256 * KIB
+SEARCH_BYTES_MAX = 64 * KIB  # the text of a search
+SEARCH_TERMS_MAX = 1_000  # each is an expression that every event is asked for
+SEARCH_DEPTH_MAX = 50  # parentheses in a search: people write under 5, and each is a frame of the parser
 QUERY_SECONDS_DEFAULT = 300.0
 GATHER_BYTES_MAX = 2 * GIB  # Arrow bytes that all leaves may send to one query that gathers: the coordinator keeps them
 STATE_BYTES_MAX = 256 * KIB  # partial states of one segment and query that are kept; larger ones are computed again
@@ -51,6 +54,7 @@ STATE_GROUPS_MAX = 2_048  # groups of one segment beyond which its states are co
 
 RESULT_CACHE_BYTES = 64 * MIB  # answers that a coordinator keeps for the same question over the same snapshot
 RESULT_CACHED_BYTES_MAX = 4 * MIB  # one such answer
+INDEX_CACHE_BYTES_DEFAULT = 128 * MIB  # of segment indexes in a worker's memory: some 250 kB per row group of logs
 STATE_CACHE_BYTES_DEFAULT = 64 * MIB  # partial states in a worker's memory: some hundred thousand of a few groups each
 STATE_CACHE_DISK_BYTES_DEFAULT = GIB  # and behind it on its disk
 TASK_SEGMENTS_MAX = 64  # of one task: bounds how long a worker is taken before the next query gets its turn

@@ -19,6 +19,7 @@ from core.limits import SQL_BYTES_MAX
 from query.allow import check_allowed, other_statement, refusal
 from query.dialect import DIALECT, RESERVED, words
 from query.mistakes import syntax_error
+from query.search.calls import replace_calls
 
 SELECT: Final = "select"
 DESCRIBE: Final = "describe"
@@ -53,11 +54,13 @@ def parse(sql: str, params: Parameters | None = None) -> Statement:
         raise InvalidQuery(f"the text {RESERVED!r} is reserved: take it out of the query")
     if _SHOW.match(sql):
         return Statement(SHOW, None, frozenset())
-    tree = _one_tree(_number_parameters(sql))
+    numbered = _number_parameters(sql)
+    tree = _one_tree(numbered)
     if isinstance(tree, exp.Describe) and isinstance(tree.this, exp.Table):
         return Statement(DESCRIBE, tree, frozenset({stream_name(tree.this)}))
     check_allowed(tree)
     _bind(tree, params)
+    replace_calls(tree, numbered)
     return Statement(SELECT, tree, frozenset(_streams(tree, frozenset())), sql)
 
 

@@ -16,6 +16,8 @@ from query.columns import flatten, identifier, is_resolved, resolved_column, sou
 from query.dialect import call_name
 from query.parse import stream_name
 from query.scope import Hit, Scope, look_up
+from query.search.compile import SearchTest
+from query.search.expand import expand_test
 from query.shape import StreamShape
 from query.sources import OtherSource, StreamSource, Target
 from query.stars import engine_star, expand_stars, replace_by_row, replace_position
@@ -186,6 +188,9 @@ class _Resolver:
             return
         if isinstance(node, exp.PositionalColumn) and not isinstance(node.parent, (exp.Ordered, exp.Group)):
             replace_position(node, scope)
+            return
+        if isinstance(node, SearchTest):
+            node.replace(expand_test(node, (scope, *outer), self.warnings))
             return
         parts = flatten(node)
         if parts is not None and not is_resolved(node):

@@ -6,19 +6,21 @@ What a query means is decided in query/, what a stream is in storage.catalog.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
 import ray
 
-from actors.errors import send, unwrap
+from actors.fleet import RayBackend
 from core.clock import SystemClock
-from core.errors import MalamuteError, NotFound, Overloaded
-from core.limits import ACTOR_CALLS_PENDING_MAX, COORDINATOR_QUERIES_MAX, RETRY_SECONDS_DEFAULT, STATUS_WAIT_S_MAX
-from query.coordinate import QueryAnswer, QueryOptions, run_query
+from core.errors import NotFound
+from core.limits import ACTOR_CALLS_PENDING_MAX, COORDINATOR_QUERIES_MAX, RETRY_SECONDS_DEFAULT
+from query.coordinate import Queries
 from query.executor import Executor
-from query.shape import StreamShape
+from query.fragment import DistributedPlan
+from query.options import QueryAnswer, QueryOptions
+from query.tasks import Task
 from storage.catalog import CatalogStore, StreamSettings
 from storage.deployment import ShardConfig, open_objects, spill_directory
 
@@ -35,22 +37,28 @@ GROUPS = {"query": COORDINATOR_QUERIES_MAX, "control": 4}
 class CoordinatorActor:
     """The coordinator of a deployment, named `<deployment>.coordinator`."""
 
-    def __init__(self, name: str, namespace: str, shards: int, config: ShardConfig) -> None:
+    def __init__(self, name: str, namespace: str, shards: int, readers: int, config: ShardConfig) -> None:
         self._config = config
         self._clock = SystemClock()
         self._catalog = CatalogStore(open_objects(config), self._clock, shards)
-        self._executor = Executor(
+        executor = Executor(
             threads=config.query_threads,
             memory_bytes=config.query_bytes_max,
             temp_directory=spill_directory(config, "coordinator"),
         )
-        self._shards = _Shards(name, namespace, shards)
+        self._backend = RayBackend(name, namespace, shards, readers, self._clock)
+        self._queries = Queries(self._backend, executor, self._clock, self._catalog)
 
     @ray.method(concurrency_group="control")
     def info(self) -> dict[str, Any]:
         """What a client needs to route: number of shards, defaults, process."""
         config = self._config
-        return {"pid": os.getpid(), "shards": len(self._shards), "storage": config.url, "durability": config.durability}
+        return {
+            "pid": os.getpid(),
+            "shards": self._backend.shards,
+            "storage": config.url,
+            "durability": config.durability,
+        }
 
     @ray.method(concurrency_group="control")
     def ensure_stream(self, tenant: str, settings: StreamSettings | None, stream: str) -> StreamSettings:
@@ -69,68 +77,37 @@ class CoordinatorActor:
 
     @ray.method(concurrency_group="query")
     def sql(self, tenant: str, text: str, parameters: Any, options: QueryOptions) -> QueryAnswer:
-        """Run one SELECT over one snapshot of every shard."""
-        return run_query(
-            text, parameters, tenant, options, self._catalog.streams, self._shards, self._executor, self._clock
-        )
+        """Run one statement over one snapshot of every shard."""
+        return self._queries.answer(text, parameters, tenant, options)
+
+    @ray.method(concurrency_group="query", num_returns="streaming", _generator_backpressure_num_objects=2)
+    def updates(self, tenant: str, text: str, parameters: Any, options: QueryOptions) -> Iterator[QueryAnswer]:
+        """Early answers, and the whole one at the end."""
+        yield from self._queries.updates(text, parameters, tenant, options)
+
+    @ray.method(concurrency_group="query", num_returns="streaming", _generator_backpressure_num_objects=2)
+    def pieces(self, tenant: str, text: str, parameters: Any, options: QueryOptions) -> Iterator[pa.Table]:
+        """The rows in pieces; two at most are on their way."""
+        yield from self._queries.pieces(text, parameters, tenant, options)
+
+    @ray.method(concurrency_group="query")
+    def parts(
+        self, tenant: str, text: str, parameters: Any, options: QueryOptions
+    ) -> tuple[DistributedPlan, list[Task]]:
+        """The plan and tasks of a query, for a client that sends them to the workers itself."""
+        return self._queries.parts(text, parameters, tenant, options)
+
+    @ray.method(concurrency_group="control")
+    def cancel(self, query_id: str) -> bool:
+        """Stop a query wherever it runs; False when it does not."""
+        return self._queries.cancel(query_id)
 
     @ray.method(concurrency_group="control")
     def status(self) -> dict[str, Any]:
-        """The coordinator's and every shard's numbers; a shard that does not answer says why."""
-        return {"coordinator": self.info(), "shards": self._shards.status()}
+        """The coordinator's, every shard's and every reader's numbers; one that does not answer says why."""
+        return {"coordinator": {**self.info(), **self._queries.status()}, **self._backend.status()}
 
     @ray.method(concurrency_group="control")
     def flush(self) -> int:
         """Flush every shard; returns the rows that went into segments."""
-        return sum(self._shards.call("flush", RETRY_SECONDS_DEFAULT))
-
-
-class _Shards:
-    """The shard actors of a deployment, called all at once. Implements query.coordinate.Leaves."""
-
-    def __init__(self, name: str, namespace: str, count: int) -> None:
-        self._names = [f"{name}.shard-{number}" for number in range(count)]
-        self._handles = [ray.get_actor(actor_name, namespace=namespace) for actor_name in self._names]
-
-    def __len__(self) -> int:
-        return len(self._handles)
-
-    def describe(
-        self, query_id: str, tenant: str, streams: Sequence[str], timeout_s: float
-    ) -> list[dict[str, StreamShape]]:
-        return self.call("describe", timeout_s, query_id, tenant, list(streams))
-
-    def run_leaf(self, query_id: str, leaf: Any, timeout_s: float) -> list[Any]:
-        return self.call("run_leaf", timeout_s, query_id, leaf)
-
-    def release(self, query_id: str) -> None:
-        for handle in self._handles:
-            # A shard that is that busy lets go by itself when the query's time is over.
-            with suppress(Overloaded):
-                send(handle, "release", query_id)
-
-    def call(self, method: str, timeout_s: float, *arguments: Any) -> list[Any]:
-        """The answers of all shards; raises the first error."""
-        refs = [send(handle, method, *arguments) for handle in self._handles]
-        return [unwrap(ref, timeout_s, f"{method} on {name}") for ref, name in zip(refs, self._names, strict=True)]
-
-    def status(self) -> list[dict[str, Any]]:
-        refs = [_ask_status(handle) for handle in self._handles]
-        return [_status(ref, number) for number, ref in enumerate(refs)]
-
-
-def _ask_status(handle: Any) -> Any:
-    try:
-        return send(handle, "status")
-    except Overloaded as refusal:
-        return refusal
-
-
-def _status(ref: Any, shard: int) -> dict[str, Any]:
-    try:
-        if isinstance(ref, Overloaded):
-            raise ref
-        answer: dict[str, Any] = unwrap(ref, STATUS_WAIT_S_MAX, f"status of shard {shard}")
-        return {"shard": shard, **answer}
-    except MalamuteError as error:
-        return {"shard": shard, "state": "unavailable", "reason": str(error)}
+        return self._backend.flush(RETRY_SECONDS_DEFAULT)

@@ -10,18 +10,19 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+import pyarrow as pa
 import ray
 
 from actors.memory import memory_numbers, use_steady_allocator
+from actors.work import make_worker, rows_of
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import SystemClock
 from core.errors import Fenced, MalamuteError
 from core.limits import ACTOR_CALLS_PENDING_MAX, FLUSH_POLL_S, FLUSH_RETRY_S, SHARD_APPENDS_MAX, SHARD_QUERIES_MAX
-from query.executor import Executor
-from query.fragment import Leaf, LeafResult
-from query.run import run_leaf
-from query.shape import StreamShape, describe
-from storage.deployment import ShardConfig, data_directories, open_configured_shard, segment_files, spill_directory
+from query.fragment import DistributedPlan, Leaf, LeafResult
+from query.holdings import Teller, Told
+from query.tasks import Task, task_snapshots
+from storage.deployment import ShardConfig, open_configured_shard
 from storage.pins import Pins
 from storage.shard_host import ShardHost
 
@@ -42,14 +43,8 @@ class ShardActor:
         use_steady_allocator()
         self._clock = SystemClock()
         self._host = ShardHost(lambda: open_configured_shard(config, self._clock), self._clock)
-        self._files = segment_files(config)
-        self._executor = Executor(
-            threads=config.query_threads,
-            memory_bytes=config.query_bytes_max,
-            temp_directory=spill_directory(config, "shard"),
-            data_directories=data_directories(config),
-        )
-        self._query_seconds_max = config.query_seconds_max
+        self._worker = make_worker(config, "shard")
+        self._teller = Teller()
         # A constructor that raises would end the actor for good: what cannot be opened now is tried again when asked.
         with suppress(MalamuteError):
             self._host.open()
@@ -74,19 +69,29 @@ class ShardActor:
         return self._host.open_producer(tenant, stream, producer_id)
 
     @ray.method(concurrency_group="query")
-    def describe(self, query_id: str, tenant: str, streams: list[str]) -> dict[str, StreamShape]:
-        """Pin one snapshot of each stream under `query_id` and say what they hold."""
-        snapshots = self._host.snapshots(tenant, streams)
-        self._pins.pin(query_id, snapshots)
-        return {stream: describe(snapshot) for stream, snapshot in snapshots.items()}
+    def describe(self, query_id: str, tenant: str, known: dict[str, int]) -> dict[str, Told]:
+        """Pin one snapshot of each stream under `query_id` and say what they hold beyond what is known of them."""
+        snapshots = self._host.snapshots(tenant, list(known))
+        if any(snapshot.memtable for snapshot in snapshots.values()):
+            self._pins.pin(query_id, snapshots)
+        return {stream: self._teller.tell(snapshot, known[stream]) for stream, snapshot in snapshots.items()}
 
     @ray.method(concurrency_group="query")
-    def run_leaf(self, query_id: str, leaf: Leaf) -> LeafResult:
-        """Run a leaf over the pinned snapshots and let go of them."""
-        snapshots = self._pins.take(query_id)
-        return run_leaf(
-            leaf, snapshots, self._files.path, self._executor, seconds=self._query_seconds_max, query_id=query_id
-        )
+    def run_leaf(self, query_id: str, leaf: Leaf, task: Task, seconds: float, cache: bool) -> LeafResult:
+        """Run a task of a query: its segments, and the pinned memtable batches, which are let go of."""
+        snapshots = task_snapshots(task, self._pins.take(query_id) if task.memtable else {})
+        return self._worker.run_leaf(leaf, snapshots, seconds=seconds, query_id=query_id, cache=cache)
+
+    @ray.method(concurrency_group="query")
+    def run_rows(self, query_id: str, plan: DistributedPlan, task: Task, seconds: float) -> pa.Table:
+        """The rows of a task of a plan that works piece by piece; see run_leaf."""
+        return rows_of(self._worker, plan, self.run_leaf(query_id, plan.leaf, task, seconds, True), query_id)
+
+    @ray.method(concurrency_group="control")
+    def cancel(self, query_id: str) -> None:
+        """Stop what runs of a query, and let go of its pins."""
+        self._worker.cancel(query_id)
+        self._pins.release(query_id)
 
     @ray.method(concurrency_group="control")
     def release(self, query_id: str) -> None:
@@ -107,7 +112,8 @@ class ShardActor:
     def status(self) -> dict[str, Any]:
         """The shard's numbers, with its process and node."""
         node = ray.get_runtime_context().get_node_id()
-        return {"pid": os.getpid(), "node": node, **memory_numbers(), **self._host.status()}
+        numbers = {**memory_numbers(), **self._host.status(), "caches": self._worker.status()}
+        return {"pid": os.getpid(), "node": node, **numbers}
 
     @ray.method(concurrency_group="control")
     def close(self) -> None:

@@ -10,9 +10,10 @@ import ray
 
 from actors.coordinator import CoordinatorActor
 from actors.errors import ask_again, unwrap
+from actors.reader import ReaderActor
 from actors.shard import ShardActor
 from cluster.settings import Settings
-from cluster.transport import NAMESPACE, Transport, coordinator_name, shard_name
+from cluster.transport import NAMESPACE, Transport, coordinator_name, reader_name, shard_name
 from core.errors import MalamuteError, StorageInUse
 from core.ids import ShardId
 from core.limits import LAUNCH_WAIT_S_MAX, STOP_WAIT_S_MAX
@@ -70,6 +71,8 @@ def launch(settings: Settings) -> Transport:
     open_storage(open_objects(config), settings.shards)
     try:
         handles = [_start_shard(settings, number) for number in range(settings.shards)]
+        for number in range(settings.readers.count):
+            _start_reader(settings, number)
         coordinator = _start_coordinator(settings, config)
         for number, handle in enumerate(handles):
             ask_again(handle, "open", timeout_s=LAUNCH_WAIT_S_MAX, what=f"start of shard {number}")
@@ -90,6 +93,16 @@ def _start_shard(settings: Settings, number: int) -> Any:
     ).remote(shard_config(settings, number))
 
 
+def _start_reader(settings: Settings, number: int) -> Any:
+    return ReaderActor.options(  # type: ignore[attr-defined]
+        name=reader_name(settings.name, number),
+        namespace=NAMESPACE,
+        lifetime="detached",
+        num_cpus=settings.readers.num_cpus,
+        memory=settings.readers.memory_bytes,
+    ).remote(shard_config(settings, number % settings.shards), number)
+
+
 def _start_coordinator(settings: Settings, config: ShardConfig) -> Any:
     return CoordinatorActor.options(  # type: ignore[attr-defined]
         name=coordinator_name(settings.name),
@@ -97,7 +110,7 @@ def _start_coordinator(settings: Settings, config: ShardConfig) -> Any:
         lifetime="detached",
         num_cpus=settings.coordinator.num_cpus,
         memory=settings.coordinator.memory_bytes,
-    ).remote(settings.name, NAMESPACE, settings.shards, config)
+    ).remote(settings.name, NAMESPACE, settings.shards, settings.readers.count, config)
 
 
 def stop(deployment: str, shards: int, *, graceful: bool = True) -> list[str]:
@@ -110,10 +123,16 @@ def stop(deployment: str, shards: int, *, graceful: bool = True) -> list[str]:
             unwrap(ref, STOP_WAIT_S_MAX, f"close of {name}")
         except MalamuteError as error:
             problems.append(f"{name}: {error}")
-    for handle in [_find(coordinator_name(deployment)), *handles.values()]:
+    readers = [_find(name) for name in _named(reader_name(deployment, 0).removesuffix("0"))]
+    for handle in [_find(coordinator_name(deployment)), *handles.values(), *readers]:
         if handle is not None:
             ray.kill(handle, no_restart=True)
     return problems
+
+
+def _named(prefix: str) -> list[str]:
+    actors = ray.util.list_named_actors(all_namespaces=True)
+    return [a["name"] for a in actors if a["namespace"] == NAMESPACE and a["name"].startswith(prefix)]
 
 
 def _find(name: str) -> Any:

@@ -73,6 +73,14 @@ class ActorResources(Section):
     memory_bytes: Size = Field(default=0, ge=0, le=1024 * GIB)
 
 
+class Readers(Section):
+    """The actors that read segments for queries; count 0 = the shards read their own."""
+
+    count: int = Field(default=0, ge=0, le=1024)
+    num_cpus: float = Field(default=0.25, ge=0.0, le=256.0)
+    memory_bytes: Size = Field(default=0, ge=0, le=1024 * GIB)
+
+
 class Query(Section):
     """What one query may use."""
 
@@ -111,6 +119,7 @@ class Settings(Section):
     limits: Limits = Limits()
     shard: ActorResources = ActorResources()
     coordinator: ActorResources = ActorResources()
+    readers: Readers = Readers()
     query: Query = Query()
     ray: RayOptions = RayOptions()
     launcher: dict[str, Any] | None = None
@@ -129,6 +138,7 @@ class Settings(Section):
             ),
             shard=ActorResources(num_cpus=0.01),
             coordinator=ActorResources(num_cpus=0.01),
+            readers=Readers(num_cpus=0.01),
             query=Query(threads=1, memory_bytes_max=64 * MIB, timeout_s=30.0),
         )
 
@@ -216,6 +226,12 @@ def _broken_sizes(settings: Settings) -> list[tuple[str, object, str]]:
             settings.query.memory_bytes_max,
             "query.memory_bytes_max (or 0)",
         ),
+        (
+            "readers.memory_bytes",
+            settings.readers.memory_bytes or None,
+            settings.query.memory_bytes_max,
+            "query.memory_bytes_max (or 0)",
+        ),
     )
     return [
         (key, size_text(size), f"at least {size_text(least)}, {reason}")
@@ -227,9 +243,10 @@ def _broken_sizes(settings: Settings) -> list[tuple[str, object, str]]:
 def _broken_ray(settings: Settings) -> list[tuple[str, object, str]]:
     broken: list[tuple[str, object, str]] = []
     ray = settings.ray
-    needed = settings.shards * settings.shard.num_cpus + settings.coordinator.num_cpus
+    readers = settings.readers.count * settings.readers.num_cpus
+    needed = settings.shards * settings.shard.num_cpus + settings.coordinator.num_cpus + readers
     if ray.num_cpus is not None and ray.num_cpus < needed:
-        rule = f"at least {needed:g}: shards x shard.num_cpus + coordinator.num_cpus"
+        rule = f"at least {needed:g}: shards x shard.num_cpus + coordinator.num_cpus + readers"
         broken.append(("ray.num_cpus", ray.num_cpus, rule))
     if ray.address not in (None, "local"):
         for key, field in RayOptions.model_fields.items():

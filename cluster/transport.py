@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import ray
@@ -28,6 +29,11 @@ def shard_name(deployment: str, shard: int) -> str:
     return f"{deployment}.shard-{shard}"
 
 
+def reader_name(deployment: str, reader: int) -> str:
+    """The actor name of a deployment's reader."""
+    return f"{deployment}.reader-{reader}"
+
+
 class Transport:
     """Handles to the coordinator and the shards of one deployment. Thread-safe."""
 
@@ -49,6 +55,16 @@ class Transport:
             if isinstance(error.__cause__, ActorDiedError):
                 raise NotFound(f"the malamute named {self.deployment!r} was stopped: connect again") from error
             raise
+
+    def ask_stream(self, method: str, *arguments: Any, timeout_s: float) -> Iterator[Any]:
+        """Call the coordinator for what it yields, one after the other; it waits for a slow taker."""
+        what = f"{method} on the coordinator"
+        for ref in send(self._coordinator, method, *arguments):
+            yield unwrap(ref, timeout_s, what)
+
+    def worker(self, name: str) -> Any:
+        """The handle of a shard or reader by its name as a worker (query.tasks)."""
+        return _actor(f"{self.deployment}.{name}", self.deployment)
 
     def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
         """See storage.shard.Shard.open_producer."""

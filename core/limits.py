@@ -48,6 +48,7 @@ SEARCH_BYTES_MAX = 64 * KIB  # the text of a search
 SEARCH_TERMS_MAX = 1_000  # each is an expression that every event is asked for
 SEARCH_DEPTH_MAX = 50  # parentheses in a search: people write under 5, and each is a frame of the parser
 QUERY_SECONDS_DEFAULT = 300.0
+SEARCH_PAGE_ROWS_MAX = 10_000  # events of one page of a search
 GATHER_BYTES_MAX = 2 * GIB  # Arrow bytes that all leaves may send to one query that gathers: the coordinator keeps them
 STATE_BYTES_MAX = 256 * KIB  # partial states of one segment and query that are kept; larger ones are computed again
 STATE_GROUPS_MAX = 2_048  # groups of one segment beyond which its states are combined at once and not kept

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from types import TracebackType
@@ -11,25 +10,20 @@ from typing import Any
 from cluster.transport import Transport
 from core.append import LEVELS
 from core.clock import Clock, SystemClock
-from core.errors import InvalidRequest, Unavailable, UnknownOutcome
+from core.errors import InvalidRequest
 from core.ids import check_name, check_producer_id
-from core.limits import QUERY_SECONDS_DEFAULT
 from core.placement import shard_of
 from ingest.routing import SpreadSender
 from ingest.sender import Sender, Sent
 from ingest.shredded import Shredded, ShredSettings
 from malamute.producer import Producer
+from malamute.questions import Questions
 from malamute.receipt import Receipt
-from malamute.result import Result
 from malamute.status import Status
-from query.coordinate import QueryOptions
 from storage.catalog import StreamSettings
 
-QUERY_RETRY_S = 0.5  # pause before a query is repeated because a shard or the coordinator went away
-ANSWER_SLACK_S = 5.0  # the coordinator stops a query in time by itself; its answer takes a moment more
 
-
-class Client:
+class Client(Questions):
     """One open connection to a deployment. Made by malamute.connect. Thread-safe."""
 
     def __init__(self, transport: Transport, tenant: str, level: str, on_close: Callable[[], None]) -> None:
@@ -99,24 +93,6 @@ class Client:
         )
         return Producer(sender, lambda events: list(self._shredded(stream, events, receipt)), receipt)
 
-    def sql(self, text: str, parameters: Any = None, *, timeout_s: float = QUERY_SECONDS_DEFAULT) -> Result:
-        """Run one SELECT (DuckDB's dialect; dotted paths need no quotes) over all shards at one snapshot.
-
-        `parameters`: a list for `?`/`$1`, a dict for `$name`.
-        """
-        deadline_s = self._clock.steady_s() + timeout_s
-        while True:
-            left_s = deadline_s - self._clock.steady_s()
-            try:
-                options = QueryOptions(timeout_s=left_s)
-                answer = self._ask("sql", self._tenant, text, parameters, options, timeout_s=left_s + ANSWER_SLACK_S)
-                return Result(answer.table, answer.warnings, answer.stats)
-            except (Unavailable, UnknownOutcome):
-                # Safe to repeat: every attempt reads a snapshot of its own.
-                if self._closed or self._clock.steady_s() + QUERY_RETRY_S > deadline_s:
-                    raise
-                time.sleep(QUERY_RETRY_S)
-
     def status(self) -> Status:
         """The numbers of every shard and of the coordinator."""
         return Status(self._ask("status"))
@@ -139,11 +115,6 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
-        if self._closed:
-            raise Unavailable("this client is closed: connect again")
-        return self._transport.ask(method, *arguments, **options)
 
     def _settings(self, stream: str) -> StreamSettings:
         settings = self._streams.get(stream)

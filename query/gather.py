@@ -5,11 +5,11 @@ from __future__ import annotations
 from sqlglot import exp
 
 from query.columns import is_resolved, source_of, source_token
-from query.dialect import quote, render
+from query.conditions import bind_conditions, conjuncts, is_volatile, predicates, words
+from query.dialect import quote
 from query.executor import Session
 from query.fragment import StreamScan
 from query.paths import Resolved
-from query.pruning import conjuncts, is_volatile, predicates, time_range
 from query.sources import StreamSource
 
 
@@ -21,15 +21,16 @@ def gather_scans(resolved: Resolved, session: Session) -> tuple[StreamScan, ...]
 def _scan(tree: exp.Expr, source: StreamSource, session: Session) -> StreamScan:
     conditions = _pushable(tree, source)
     columns = tuple(source.columns.values())
-    where = " AND ".join(f"({render(_unqualified(condition))})" for condition in conditions)
+    bound, range_ = bind_conditions([_unqualified(condition) for condition in conditions], session)
     return StreamScan(
         stream=source.stream,
         alias=source.alias,
         columns=columns,
         items=", ".join(quote(column.name) for column in columns) or '1 AS "1"',
-        tail=f"WHERE {where}" if where else "",
-        time_range=time_range(conditions, session),
+        conditions=bound,
+        time_range=range_,
         predicates=predicates(conditions, source),
+        words=words(conditions, source),
     )
 
 

@@ -18,8 +18,9 @@ _NODES: Final = (exp.CurrentTimestamp, exp.Localtimestamp, exp.CurrentTime, exp.
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def pin_now(tree: exp.Expr, now_us: int) -> None:
-    """Replace every call for the current time in `tree` by `now_us` (UTC microseconds)."""
+def pin_now(tree: exp.Expr, now_us: int) -> bool:
+    """Replace every call for the current time in `tree` by `now_us` (UTC microseconds); whether there was one."""
+    found = False
     moment = (_EPOCH + timedelta(microseconds=now_us)).replace(tzinfo=None)
     texts = {"DATE": moment.date().isoformat(), "TIMESTAMP": moment.isoformat(" "), "TIME": moment.time().isoformat()}
     texts |= {"TIMESTAMPTZ": texts["TIMESTAMP"] + "+00", "TIMETZ": texts["TIME"] + "+00"}
@@ -28,6 +29,8 @@ def pin_now(tree: exp.Expr, now_us: int) -> None:
         if type_:
             text = texts[type_]
             node.replace(exp.cast(exp.Literal.string(text), type_, dialect=DIALECT))
+            found = True
+    return found
 
 
 def _type(node: exp.Expr) -> str:

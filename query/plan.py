@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pyarrow as pa
 from sqlglot import exp
@@ -12,16 +13,16 @@ from core.errors import InvalidQuery
 from core.limits import GATHER_BYTES_MAX
 from query.catalog import describe_query, describe_stream, show_streams
 from query.columns import source_token
+from query.conditions import bind_conditions, conjuncts, is_volatile, predicates, words
 from query.dialect import render
 from query.display import as_asked
 from query.executor import Executor, Session
-from query.fragment import CONSTANT, GATHER, PROJECT, DistributedPlan, Leaf, StreamScan
+from query.fragment import CONSTANT, GATHER, PARTIAL_AGGREGATE, PROJECT, DistributedPlan, Leaf, StreamScan
 from query.gather import gather_scans
 from query.mistakes import located
 from query.parse import DESCRIBE, SHOW, Statement
 from query.paths import Resolved, resolve
 from query.pin import pin_now
-from query.pruning import conjuncts, predicates, time_range
 from query.rows import split_rows
 from query.shape import StreamShape
 from query.simple import SimpleSelect, simplify
@@ -71,9 +72,11 @@ def _plan(resolved: Resolved, executor: Executor, session: Session, now_us: int)
         names = tuple(as_asked(name, resolved.sources) for name in bound.names)
         if described:
             return _constant(describe_query(names, bound.types), resolved.warnings)
-    pin_now(resolved.tree, now_us)
+    pinned = pin_now(resolved.tree, now_us)
     split = None if names is None else _split_plan(resolved, names, executor, session)
-    return split or _gather_plan(resolved, names, session)
+    planned = split or _gather_plan(resolved, names, session)
+    steady = not pinned and not is_volatile(resolved.tree) and resolved.tree.find(exp.TableSample) is None
+    return replace(planned, repeatable=steady)
 
 
 def _split_plan(
@@ -94,19 +97,26 @@ def _split_plan(
         casts=(tuple(cast_for(type_) for type_ in split.types),),
         names=names,
         warnings=resolved.warnings,
+        piecewise=split.piecewise,
     )
 
 
 def _split_scan(select: SimpleSelect, split: Split, session: Session) -> StreamScan:
     conditions = conjuncts(select.where)
+    bound, range_ = bind_conditions(conditions, session)
+    expressions = [*select.items, *(select.keys or ()), *conditions]
+    repeatable = not any(is_volatile(expression) for expression in expressions)
     return StreamScan(
         stream=select.source.stream,
         alias=select.source.alias,
         columns=tuple(select.source.columns.values()),
         items=split.items,
+        conditions=bound,
         tail=split.tail,
-        time_range=time_range(conditions, session),
+        time_range=range_,
         predicates=predicates(conditions, select.source),
+        words=words(conditions, select.source),
+        states=split.kind == PARTIAL_AGGREGATE and repeatable,
         few_rows=split.kind != PROJECT,
     )
 

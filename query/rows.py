@@ -29,12 +29,10 @@ def split_rows(select: SimpleSelect, executor: Executor, session: Session) -> Sp
     if len(types) != len(shipped):
         return None  # the engine makes several columns of one item, such as of an unnested struct
     sorting = f" ORDER BY {', '.join(order)}" if order else ""
-    tail = f"WHERE {render(select.where)}" if select.where is not None else ""
-    if select.limit is not None:
-        tail += f"{sorting} LIMIT {limit + offset}"
+    tail = f"{sorting} LIMIT {limit + offset}" if select.limit is not None else ""
     result = ", ".join(f"c{index}" for index in range(len(texts)))
     sql = f"SELECT {result} FROM {INPUT}{sorting}"
     sql += f" LIMIT {limit}" if select.limit is not None else ""
     sql += f" OFFSET {offset}" if offset else ""
     kind = TOP_N if select.limit is not None else PROJECT
-    return Split(kind, items, tail.strip(), sql, types)
+    return Split(kind, items, tail.strip(), sql, types, piecewise=kind == PROJECT and not order and not offset)

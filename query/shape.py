@@ -7,11 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.batch import REST, TIMESTAMP
 from core.columns import key_of
-from storage.snapshot import StreamSnapshot
+from storage.snapshot import Segment, StreamSnapshot
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class StreamShape:
     has_rest: bool = False
     time_min_us: int | None = None
     time_max_us: int | None = None
+
+    @cached_property
+    def signature(self) -> tuple[object, ...]:
+        """What a plan depends on: paths and their kinds, not how many values there are."""
+        return (self.has_rest, *((path, *sorted(kinds)) for path, kinds in self.paths.items()))
 
     @cached_property
     def folded(self) -> dict[str, list[str]]:
@@ -46,17 +52,31 @@ class StreamShape:
 
 def describe(snapshot: StreamSnapshot) -> StreamShape:
     """The shape of what one shard holds of a stream."""
+    return merge_shapes((shape_of_segments(snapshot.segments), shape_of_batches(snapshot.memtable)))
+
+
+def shape_of_segments(segments: Iterable[Segment]) -> StreamShape:
+    """The shape of segments, from what the manifest says of them."""
     paths: dict[str, Counter[str]] = {}
     times: list[int] = []
     rows = 0
     has_rest = False
-    for segment in snapshot.segments:
+    for segment in segments:
         rows += segment.rows
         has_rest = has_rest or segment.has_rest
         times += (segment.timestamp_min_us, segment.timestamp_max_us)
         for column in segment.columns:
             paths.setdefault(column.key.path, Counter())[column.key.kind] += column.values
-    for batch in snapshot.memtable:
+    return _shape(rows, paths, has_rest, times)
+
+
+def shape_of_batches(batches: Iterable[pa.RecordBatch]) -> StreamShape:
+    """The shape of memtable batches."""
+    paths: dict[str, Counter[str]] = {}
+    times: list[int] = []
+    rows = 0
+    has_rest = False
+    for batch in batches:
         rows += batch.num_rows
         for index, arrow_field in enumerate(batch.schema):
             key = key_of(arrow_field)

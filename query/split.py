@@ -31,9 +31,10 @@ class Split:
 
     kind: str
     items: str
-    tail: str
+    tail: str  # what follows the leaf's WHERE
     merge_sql: str
     types: tuple[str, ...]
+    piecewise: bool = False  # the merge of all rows is the merges of any parts of them, in any order
 
 
 def cast_for(type_: str) -> str:

@@ -186,7 +186,6 @@ def _assemble(
             leaf.append(f"{exported} AS {aggregate.column}")
             casts.append("")
             inner.append(f"{aggregate.signature.finish(aggregate.column)} AS {aggregate.column}")
-    where = f"WHERE {render(select.where)}" if select.where is not None else ""
     group = f"GROUP BY {', '.join(str(index + 1) for index in range(len(grouped)))}" if grouped else ""
     merged_group = f" GROUP BY {', '.join(quote(f'k{index}') for index in range(len(keys)))}" if keys else ""
     body = f"(SELECT {', '.join(inner) or '1'} FROM {INPUT}{merged_group}) AS merged"
@@ -195,7 +194,7 @@ def _assemble(
     sql += f" WHERE {merge.having}" if merge.having else ""
     sql += f" ORDER BY {merge.order}" if merge.order else ""
     sql += "".join(f" {render(clause).strip()}" for clause in (select.limit, select.offset) if clause is not None)
-    return Split(PARTIAL_AGGREGATE, ", ".join(leaf) or "1", f"{where} {group}".strip(), sql, tuple(casts))
+    return Split(PARTIAL_AGGREGATE, ", ".join(leaf) or "1", group, sql, tuple(casts))
 
 
 def _ship_distinct(

@@ -148,6 +148,12 @@ class CatalogStore:
         except Unavailable:
             self.delete_failures += 1
 
+    def known_streams(self, tenant: str) -> tuple[StreamSettings, ...]:
+        """The streams of a tenant by name, as they were when the catalog was read last."""
+        with self._lock:
+            streams = self._known.tenants.get(tenant, {})
+        return tuple(streams[name] for name in sorted(streams))
+
     def streams(self, tenant: str) -> tuple[StreamSettings, ...]:
         """The streams of a tenant by name, read anew; () for an unknown tenant."""
         streams = self.load().tenants.get(tenant, {})

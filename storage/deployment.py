@@ -11,6 +11,7 @@ from core.ids import ShardId
 from core.limits import (
     ADMISSION_WAIT_S,
     FLUSH_AGE_S_DEFAULT,
+    INDEX_CACHE_BYTES_DEFAULT,
     MEMTABLE_BYTES_MAX,
     MEMTABLE_BYTES_TARGET,
     QUERY_SECONDS_DEFAULT,
@@ -19,10 +20,11 @@ from core.limits import (
 )
 from storage.catalog import CatalogStore
 from storage.fs import LocalFileSystem
-from storage.keys import segments_prefix
+from storage.keys import SHARDS_PREFIX, segments_prefix
 from storage.objects import ObjectStore
 from storage.open_objects import open_object_store
 from storage.recovery import open_shard
+from storage.segment_index import SegmentIndexes
 from storage.segment_reader import SegmentFiles
 from storage.shard import Shard, ShardOptions
 
@@ -80,6 +82,11 @@ def segment_files(config: ShardConfig) -> SegmentFiles:
     return SegmentFiles(open_objects(config), config.cache_directory, SEGMENT_CACHE_BYTES_DEFAULT, fs)
 
 
+def segment_indexes(config: ShardConfig) -> SegmentIndexes:
+    """The indexes of the deployment's segments."""
+    return SegmentIndexes(open_objects(config), INDEX_CACHE_BYTES_DEFAULT)
+
+
 def spill_directory(config: ShardConfig, owner: str) -> str:
     """Where the queries of one process spill what does not fit into memory; made on the way."""
     directory = f"{config.cache_directory}/spill-{owner}"
@@ -87,7 +94,8 @@ def spill_directory(config: ShardConfig, owner: str) -> str:
     return directory
 
 
-def data_directories(config: ShardConfig) -> list[str]:
-    """Where the files lie that segment_files() names: nothing else is read by queries."""
-    segments = open_objects(config).local_path(segments_prefix(config.shard).rstrip("/"))
+def data_directories(config: ShardConfig, *, all_shards: bool) -> list[str]:
+    """Where the files lie that segment_files() names, of one shard or of all: nothing else is read by queries."""
+    prefix = SHARDS_PREFIX if all_shards else segments_prefix(config.shard)
+    segments = open_objects(config).local_path(prefix.rstrip("/"))
     return [segments or config.cache_directory]

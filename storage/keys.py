@@ -17,6 +17,7 @@ from core.errors import Corrupt
 
 FORMAT_KEY: Final = "format.json"
 CATALOG_PREFIX: Final = "catalog/"
+SHARDS_PREFIX: Final = "shards/"
 
 _VERSION_DIGITS: Final = 20
 _SEGMENT_SUFFIX: Final = ".parquet"

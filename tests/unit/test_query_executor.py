@@ -13,7 +13,9 @@ import pytest
 from core.errors import BudgetExceeded, MalamuteError
 from core.limits import GATHER_BYTES_MAX, MIB
 from query.executor import Executor
-from query.run import run_leaf, run_merge
+from query.merge import run_merge
+from query.worker import Worker
+from tests.support.local_backend import NamedFiles
 from tests.unit.test_query_shards import build_shards
 
 ROWS = 3_000_000
@@ -79,12 +81,13 @@ def test_what_is_gathered_has_a_budget_at_the_leaf_and_at_the_coordinator(tmp_pa
     shards = build_shards(tmp_path, rows=300)
     planned = shards.plan("SELECT a.id FROM logs a JOIN logs b USING (id)")
     assert planned.leaf.bytes_max == GATHER_BYTES_MAX
-    results = [run_leaf(planned.leaf, held, lambda s: s.name, shards.executor) for held in shards.snapshots]
+    worker = Worker(shards.executor, NamedFiles())
+    results = [worker.run_leaf(planned.leaf, held) for held in shards.snapshots]
     sent = [sum(table.nbytes for table in result.tables) for result in results]
 
     at_leaf = replace(planned.leaf, bytes_max=sent[0] // 2)
     with pytest.raises(BudgetExceeded, match=f"more than {sent[0] // 2} bytes.*select fewer columns") as refused:
-        run_leaf(at_leaf, shards.snapshots[0], lambda s: s.name, shards.executor)
+        worker.run_leaf(at_leaf, shards.snapshots[0])
     assert refused.value.budget == "gather_bytes"
 
     all_of_it = replace(planned, leaf=replace(planned.leaf, bytes_max=sum(sent)))

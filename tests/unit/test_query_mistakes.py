@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
-from core.clock import SystemClock
 from core.errors import InvalidQuery
-from query.coordinate import QueryAnswer, QueryOptions, run_query
-from query.fragment import Leaf, LeafResult
-from query.run import run_leaf
-from query.shape import describe
-from storage.stream_settings import StreamSettings
+from query.coordinate import QueryAnswer
 from tests.unit.test_query_shards import Shards, build_shards
 
 pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result")
@@ -75,27 +69,9 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
     built.executor.close()
 
 
-class FakeLeaves:
-    """The fake shards as a coordinator sees shards."""
-
-    def __init__(self, shards: Shards) -> None:
-        self._shards = shards
-
-    def describe(self, query_id: str, tenant: str, streams: Sequence[str], timeout_s: float) -> list[Any]:
-        return [{stream: describe(held[stream]) for stream in streams} for held in self._shards.snapshots]
-
-    def run_leaf(self, query_id: str, leaf: Leaf, timeout_s: float) -> list[LeafResult]:
-        return [run_leaf(leaf, held, lambda s: s.name, self._shards.executor) for held in self._shards.snapshots]
-
-    def release(self, query_id: str) -> None:
-        pass
-
-
 def answer(shards: Shards, query: str) -> QueryAnswer:
     """Run `query` the whole way of a coordinator."""
-    known = [StreamSettings(name) for name in shards.events]
-    leaves = FakeLeaves(shards)
-    return run_query(query, None, "default", QueryOptions(), lambda _: known, leaves, shards.executor, SystemClock())
+    return shards.answer(query)
 
 
 @pytest.mark.parametrize(("query", "line", "column", "said", "step"), MISTAKES)

@@ -15,12 +15,14 @@ from core.columns import ColumnKey
 from core.errors import InvalidQuery
 from query.executor import Executor
 from query.fragment import Predicate, TimeRange
+from query.holdings import Holding
+from query.merge import run_merge
 from query.plan import plan
-from query.pruning import segment_may_match
+from query.pruning import refuted_by
 from query.readings import natural_type
-from query.run import run_leaf, run_merge
-from query.shape import StreamShape, merge_shapes
-from storage.snapshot import ColumnStats
+from query.shape import StreamShape, merge_shapes, shape_of_segments
+from query.tasks import prune
+from storage.snapshot import ColumnStats, StreamSnapshot
 from tests.support.batches import START_US
 from tests.unit.test_query_shards import NOW_US, Event, Shards, build_shards, oracle, to_batch, to_segment
 
@@ -200,16 +202,20 @@ def test_time_bounds_prune_segments_and_batches(tmp_path: Path) -> None:
     )
 
 
+def holding_of(snapshot: StreamSnapshot) -> Holding:
+    """What a coordinator knows of a snapshot without a memtable."""
+    shape = shape_of_segments(snapshot.segments)
+    return Holding(0, 1, snapshot.visible_offset, snapshot.segments, shape, StreamShape(), 0)
+
+
 def test_pruned_segments_are_not_even_located(make: Make, tmp_path: Path) -> None:
     shards = make({"a": ("int", 1)})
     segment = to_segment(to_batch([(0, {"a": ("int", 1)})], 0), "logs", tmp_path / "s.parquet")
     held = replace(shards.snapshots[0]["logs"], segments=(segment,), memtable=())
     planned = shards.plan("SELECT count(*) FROM logs WHERE a > 5")
 
-    def locate(_: object) -> str:
-        raise AssertionError("a pruned segment was asked for")
-
-    assert run_leaf(planned.leaf, {"logs": held}, locate, shards.executor).stats.segments_pruned == 1
+    pruned = prune(planned.leaf, {"logs": [holding_of(held)]})
+    assert [(part.segments, part.reasons) for part in pruned] == [((), {"zone map of a": 1})]
 
 
 @pytest.mark.parametrize("operator", ["=", ">=", "<=", "BETWEEN t AND"])
@@ -256,9 +262,9 @@ def _zone(kind: str, low: Any, high: Any) -> Any:
     ],
 )
 def test_zone_maps_never_hide_a_row(kind: str, zone: tuple[Any, Any], predicate: Predicate, may: bool) -> None:
-    assert segment_may_match(_zone(kind, *zone), None, [predicate]) is may
+    assert (refuted_by(_zone(kind, *zone), None, [predicate]) == "") is may
     with_rest = replace(_zone(kind, *zone), has_rest=True)
-    assert segment_may_match(with_rest, None, [predicate])
+    assert refuted_by(with_rest, None, [predicate]) == ""
 
 
 def test_time_ranges_are_inclusive() -> None:

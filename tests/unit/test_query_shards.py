@@ -17,15 +17,20 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.batch import HIDDEN_COLUMNS, INGESTED_AT, OFFSET, SHARD, TIMESTAMP, TIMESTAMP_INFERRED
+from core.clock import ManualClock
 from core.columns import key_of
+from query.coordinate import Queries
 from query.executor import Executor
 from query.fragment import DistributedPlan, LeafStats
+from query.options import QueryAnswer, QueryOptions
 from query.parse import parse
 from query.plan import plan
-from query.run import run_leaf, run_merge
 from query.shape import describe, merge_shapes
+from query.state_cache import StateCache
 from storage.snapshot import ColumnStats, Segment, StreamSnapshot
+from storage.stream_settings import StreamSettings
 from tests.support.batches import START_US, memtable_batch
+from tests.support.local_backend import FixedStreams, LocalBackend, memory_states
 
 pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result")
 
@@ -132,6 +137,8 @@ class Shards:
     snapshots: list[dict[str, StreamSnapshot]] = field(default_factory=lambda: [{} for _ in range(SHARDS)])
     events: dict[str, list[tuple[int, int, Event]]] = field(default_factory=dict)  # shard, row, event
     last_stats: LeafStats = field(default_factory=LeafStats)
+    readers: int = 0
+    states: StateCache | None = field(default_factory=memory_states)
 
     def add(self, stream: str, events: list[Event], parts: int = 3) -> None:
         """Spread `events` over the shards: each has `parts` segments and as many memtable batches."""
@@ -158,11 +165,21 @@ class Shards:
         }
         return plan(statement, shapes, self.executor, now_us=NOW_US)
 
+    def queries(self) -> Queries:
+        """A coordinator over the shards as they are now."""
+        backend = LocalBackend(self.snapshots, self.executor, self.readers, self.states)
+        streams = FixedStreams([StreamSettings(name) for name in self.events])
+        return Queries(backend, self.executor, ManualClock(NOW_US), streams)
+
+    def answer(self, sql: str, params: Any = None, **options: Any) -> QueryAnswer:
+        """Run a statement the whole way of a coordinator."""
+        answer = self.queries().answer(sql, params, "default", QueryOptions(**options))
+        numbers = {name: answer.stats.get(name, 0) for name in LeafStats.__dataclass_fields__}
+        self.last_stats = LeafStats(**numbers)
+        return answer
+
     def query(self, sql: str, params: Any = None) -> pa.Table:
-        planned = self.plan(sql, params)
-        results = [run_leaf(planned.leaf, held, lambda s: s.name, self.executor) for held in self.snapshots]
-        self.last_stats = sum((result.stats for result in results), LeafStats())
-        return run_merge(planned, results, self.executor)
+        return self.answer(sql, params).table
 
 
 def natural_values(events: list[tuple[int, int, Event]], path: str) -> tuple[str, list[Any]]:

@@ -1,0 +1,122 @@
+"""Owns how a coordinator reaches shards and readers over Ray; implements query.backend.Backend and dispatch.Fleet.
+
+Decides nothing: which worker gets which task, and what happens when it fails, is query.dispatch's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import ray
+
+from actors.errors import send, unwrap
+from core.clock import Clock
+from core.errors import MalamuteError, Overloaded
+from core.limits import ACK_WAIT_S_MAX, STATUS_WAIT_S_MAX
+from query.fragment import Leaf, LeafResult
+from query.holdings import Told
+from query.tasks import Task, reader_worker, shard_worker
+
+
+class RayBackend:
+    """The shard and reader actors of a deployment, by their names as workers."""
+
+    def __init__(self, deployment: str, namespace: str, shards: int, readers: int, clock: Clock) -> None:
+        self.shards = shards
+        self.readers = tuple(reader_worker(number) for number in range(readers))
+        self._clock = clock
+        self._shards = tuple(shard_worker(number) for number in range(shards))
+        self.handles = {
+            worker: ray.get_actor(f"{deployment}.{worker}", namespace=namespace)
+            for worker in (*self._shards, *self.readers)
+        }
+
+    def describe(
+        self, query_id: str, tenant: str, known: Sequence[Mapping[str, int]], timeout_s: float
+    ) -> list[Mapping[str, Told]]:
+        """See Backend."""
+        refs = [
+            send(self.handles[shard], "describe", query_id, tenant, dict(versions))
+            for shard, versions in zip(self._shards, known, strict=True)
+        ]
+        return [unwrap(ref, timeout_s, f"describe on {shard}") for ref, shard in zip(refs, self._shards, strict=True)]
+
+    def fleet(self, query_id: str, leaf: Leaf, timeout_s: float, cache: bool) -> RayFleet:
+        """See Backend."""
+        return RayFleet(self.handles, query_id, leaf, self._clock.steady_s() + timeout_s, cache, self._clock)
+
+    def release(self, query_id: str) -> None:
+        """See Backend."""
+        for shard in self._shards:
+            self._tell(shard, "release", query_id)
+
+    def cancel(self, query_id: str) -> None:
+        """See Backend."""
+        for worker in self.handles:
+            self._tell(worker, "cancel", query_id)
+
+    def flush(self, timeout_s: float) -> int:
+        """Flush every shard; the rows that went into segments."""
+        refs = [(shard, send(self.handles[shard], "flush")) for shard in self._shards]
+        return sum(unwrap(ref, timeout_s, f"flush on {shard}") for shard, ref in refs)
+
+    def status(self) -> dict[str, list[dict[str, Any]]]:
+        """The numbers of every shard and reader; one that does not answer says why."""
+        asked = {worker: _ask_status(handle) for worker, handle in self.handles.items()}
+        shards = [_status(asked[worker], "shard", number) for number, worker in enumerate(self._shards)]
+        readers = [_status(asked[worker], "reader", number) for number, worker in enumerate(self.readers)]
+        return {"shards": shards, "readers": readers}
+
+    def _tell(self, worker: str, method: str, query_id: str) -> None:
+        # A worker that is that busy lets go by itself when the query's time is over.
+        with suppress(Overloaded):
+            send(self.handles[worker], method, query_id)
+
+
+class RayFleet:
+    """The workers, for the tasks of one query."""
+
+    def __init__(
+        self, handles: Mapping[str, Any], query_id: str, leaf: Leaf, deadline_s: float, cache: bool, clock: Clock
+    ) -> None:
+        self._handles = handles
+        self._query_id = query_id
+        # Put once: all tasks of the query share it.
+        self._leaf = ray.put(leaf)
+        self._deadline_s = deadline_s
+        self._cache = cache
+        self._clock = clock
+
+    def start(self, worker: str, task: Task) -> Any:
+        """See Fleet."""
+        seconds = max(0.001, self._deadline_s - self._clock.steady_s())
+        return send(self._handles[worker], "run_leaf", self._query_id, self._leaf, task, seconds, self._cache)
+
+    def wait(self, pending: Sequence[Any], timeout_s: float) -> list[Any]:
+        """See Fleet."""
+        done, _ = ray.wait(list(pending), num_returns=1, timeout=timeout_s)
+        return list(done)
+
+    def result(self, pending: Any) -> LeafResult:
+        """See Fleet."""
+        result: LeafResult = unwrap(pending, ACK_WAIT_S_MAX, "a part of the query")
+        return result
+
+
+def _ask_status(handle: Any) -> Any:
+    try:
+        return send(handle, "status")
+    except Overloaded as refusal:
+        return refusal
+
+
+def _status(ref: Any, kind: str, number: int) -> dict[str, Any]:
+    try:
+        if isinstance(ref, Overloaded):
+            raise ref
+        answer: dict[str, Any] = unwrap(ref, STATUS_WAIT_S_MAX, f"status of {kind} {number}")
+        return {kind: number, **answer}
+    except MalamuteError as error:
+        return {kind: number, "state": "unavailable", "reason": str(error)}

@@ -1,0 +1,36 @@
+"""Owns what the actors that run leaves have in common: the worker of a process, made from its configuration."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from core.limits import STATE_CACHE_BYTES_DEFAULT, STATE_CACHE_DISK_BYTES_DEFAULT
+from query.executor import Executor
+from query.fragment import DistributedPlan, LeafResult
+from query.merge import run_merge
+from query.state_cache import StateCache
+from query.worker import Worker
+from storage.deployment import ShardConfig, data_directories, segment_files, segment_indexes, spill_directory
+from storage.fs import LocalFileSystem
+
+
+def make_worker(config: ShardConfig, owner: str, *, all_shards: bool = False) -> Worker:
+    """The worker of this process; `owner` names its directories, `all_shards` lets it read more than its own."""
+    executor = Executor(
+        threads=config.query_threads,
+        memory_bytes=config.query_bytes_max,
+        temp_directory=spill_directory(config, owner),
+        data_directories=data_directories(config, all_shards=all_shards),
+    )
+    states = StateCache(
+        STATE_CACHE_BYTES_DEFAULT,
+        LocalFileSystem(),
+        f"{config.cache_directory}/states-{owner}",
+        STATE_CACHE_DISK_BYTES_DEFAULT,
+    )
+    return Worker(executor, segment_files(config), segment_indexes(config), states)
+
+
+def rows_of(worker: Worker, plan: DistributedPlan, result: LeafResult, query_id: str) -> pa.Table:
+    """The rows that a piecewise plan makes of one task's result."""
+    return run_merge(plan, [result], worker.executor, query_id=query_id)

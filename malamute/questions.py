@@ -1,0 +1,205 @@
+"""Owns what a client asks of the events: SQL, whole or in pieces, search in pages, and the way to stop a query."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Literal, overload
+
+import pyarrow as pa
+
+from cluster.transport import Transport
+from core.clock import Clock
+from core.errors import InvalidRequest, Unavailable, UnknownOutcome
+from core.limits import QUERY_SECONDS_DEFAULT
+from malamute.result import Page, Result
+from malamute.search_cursor import SearchRequest, page_of
+from query.options import FAIL, QueryAnswer, QueryOptions
+
+QUERY_RETRY_S = 0.5  # pause before a query is repeated because a shard or the coordinator went away
+ANSWER_SLACK_S = 5.0  # the coordinator stops a query in time by itself; its answer takes a moment more
+
+
+class Questions:
+    """The reading half of a client. Thread-safe."""
+
+    _transport: Transport
+    _tenant: str
+    _clock: Clock
+    _closed: bool
+
+    @overload
+    def sql(
+        self, text: str, parameters: Any = None, *, progressive: Literal[False] = False, **options: Any
+    ) -> Result: ...
+
+    @overload
+    def sql(
+        self, text: str, parameters: Any = None, *, progressive: Literal[True], **options: Any
+    ) -> Iterator[Result]: ...
+
+    def sql(
+        self,
+        text: str,
+        parameters: Any = None,
+        *,
+        progressive: bool = False,
+        timeout_s: float = QUERY_SECONDS_DEFAULT,
+        dialect: str | None = None,
+        cache: bool = True,
+        scanned_bytes_max: int | None = None,
+        result_rows_max: int | None = None,
+        result_bytes_max: int | None = None,
+        on_budget: str = FAIL,
+        query_id: str = "",
+    ) -> Result | Iterator[Result]:
+        """Run one SELECT, EXPLAIN [ANALYZE], DESCRIBE or SHOW STREAMS over all shards at one snapshot.
+
+        Dotted paths need no quotes. `parameters`: a list for `?`/`$1`, a dict for `$name`. `dialect`: of the text,
+        such as "postgres" or "clickhouse" (default DuckDB's). `cache` off computes everything anew.
+
+        Budgets: `timeout_s` seconds, `scanned_bytes_max` compressed bytes read, `result_rows_max`, `result_bytes_max`
+        of Arrow. What passes one fails with BudgetExceeded, which names it; `on_budget="partial"` instead returns what
+        was read when time or scanned bytes ran out, with `stats["partial"]` and a warning.
+
+        `progressive=True` returns an iterator of early results, the last of them whole. `query_id` names the query for
+        cancel(); Ctrl-C cancels too.
+        """
+        given = QueryOptions(
+            timeout_s=timeout_s,
+            query_id=query_id or secrets.token_hex(8),
+            dialect=dialect,
+            cache=cache,
+            scanned_bytes_max=scanned_bytes_max,
+            result_rows_max=result_rows_max,
+            result_bytes_max=result_bytes_max,
+            on_budget=on_budget,
+        )
+        if progressive:
+            return self._updates(text, parameters, given)
+        return _result(self._answer(text, parameters, given))
+
+    def sql_batches(
+        self, text: str, parameters: Any = None, *, timeout_s: float = QUERY_SECONDS_DEFAULT, dialect: str | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows of one SELECT as Arrow batches, as they come.
+
+        Without ORDER BY, grouping, joins and the like, no process holds more than a few pieces at a time, however
+        many rows there are. A reader that is slow slows the query. Leaving the loop ends it.
+        """
+        options = QueryOptions(timeout_s=timeout_s, query_id=secrets.token_hex(8), dialect=dialect)
+        schema: pa.Schema | None = None
+        for table in self._pieces("pieces", text, parameters, options):
+            if schema is None:
+                schema = table.schema
+                yield from table.to_batches() or [pa.RecordBatch.from_pylist([], schema=schema)]
+            else:
+                yield from table.cast(schema).to_batches()
+
+    def search(
+        self,
+        query: str,
+        *,
+        stream: str | None = None,
+        last: str | None = None,
+        start: Any = None,
+        end: Any = None,
+        limit: int = 100,
+        order: str = "newest",
+        cursor: str | None = None,
+        timeout_s: float = QUERY_SECONDS_DEFAULT,
+    ) -> Page:
+        """Events that match a search, a page at a time: `service:web -status:info "connection reset"`.
+
+        `stream` may be left out where there is just one. `last` is an age such as "15m"; or `start` (inclusive) and
+        `end` (exclusive) as datetime or ISO 8601 text. `order`: "newest" or "oldest" first. `cursor` of a page leads
+        to the next one, over the events that were there when the first page was read, in its time range.
+        """
+        name = stream if stream is not None else self._only_stream()
+        request = SearchRequest(name, query, last, start, end, limit, order)
+        text, parameters = request.sql(cursor, self._clock.now_us())
+        options = QueryOptions(timeout_s=timeout_s, query_id=secrets.token_hex(8))
+        answer = self._answer(text, parameters, options)
+        return page_of(request, cursor, parameters, answer)
+
+    def dataset(
+        self, text: str, parameters: Any = None, *, timeout_s: float = QUERY_SECONDS_DEFAULT, dialect: str | None = None
+    ) -> Any:
+        """The rows of one SELECT as a ray.data.Dataset; needs `ray[data]`.
+
+        Rows that need no merge stay as blocks on the nodes that read them; those of any other SELECT are merged by
+        the coordinator first.
+        """
+        from cluster.dataset import blocks, dataset_of
+
+        options = QueryOptions(timeout_s=timeout_s, query_id=secrets.token_hex(8), dialect=dialect)
+        plan, tasks = self._ask("parts", self._tenant, text, parameters, options, timeout_s=timeout_s + ANSWER_SLACK_S)
+        if not plan.piecewise or not tasks:
+            self.cancel(options.query_id)
+            return dataset_of(self.sql(text, parameters, timeout_s=timeout_s, dialect=dialect).to_arrow())
+        return dataset_of(blocks(self._transport, options.query_id, plan, tasks, timeout_s))
+
+    def cancel(self, query_id: str) -> bool:
+        """Stop the query of this id wherever it runs; False when it does not run."""
+        stopped: bool = self._ask("cancel", query_id)
+        return stopped
+
+    def _answer(self, text: str, parameters: Any, options: QueryOptions) -> QueryAnswer:
+        deadline_s = self._clock.steady_s() + options.timeout_s
+        while True:
+            left_s = deadline_s - self._clock.steady_s()
+            try:
+                answer: QueryAnswer = self._ask(
+                    "sql",
+                    self._tenant,
+                    text,
+                    parameters,
+                    replace(options, timeout_s=left_s),
+                    timeout_s=left_s + ANSWER_SLACK_S,
+                )
+                return answer
+            except (Unavailable, UnknownOutcome):
+                # Safe to repeat: every attempt reads a snapshot of its own.
+                if self._closed or self._clock.steady_s() + QUERY_RETRY_S > deadline_s:
+                    raise
+                time.sleep(QUERY_RETRY_S)
+            except KeyboardInterrupt:
+                self.cancel(options.query_id)
+                raise
+
+    def _updates(self, text: str, parameters: Any, options: QueryOptions) -> Iterator[Result]:
+        for answer in self._pieces("updates", text, parameters, options):
+            yield _result(answer)
+
+    def _pieces(self, method: str, text: str, parameters: Any, options: QueryOptions) -> Iterator[Any]:
+        """What the coordinator yields; the query is stopped when nobody wants the rest."""
+        complete = False
+        try:
+            yield from self._ask_stream(method, self._tenant, text, parameters, options, timeout_s=options.timeout_s)
+            complete = True
+        finally:
+            if not complete and not self._closed:
+                self.cancel(options.query_id)
+
+    def _only_stream(self) -> str:
+        names = sorted(self._ask("streams", self._tenant))
+        if len(names) != 1:
+            there = f"there are {', '.join(names[:10])}" if names else "there are none yet"
+            raise InvalidRequest(f"search needs the name of a stream: {there}")
+        return str(names[0])
+
+    def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        if self._closed:
+            raise Unavailable("this client is closed: connect again")
+        return self._transport.ask(method, *arguments, **options)
+
+    def _ask_stream(self, method: str, *arguments: Any, timeout_s: float) -> Iterator[Any]:
+        if self._closed:
+            raise Unavailable("this client is closed: connect again")
+        return self._transport.ask_stream(method, *arguments, timeout_s=timeout_s)
+
+
+def _result(answer: QueryAnswer) -> Result:
+    return Result(answer.table, answer.warnings, answer.stats)

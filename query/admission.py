@@ -1,0 +1,91 @@
+"""Owns who may run a query now: a bounded number at once, fair between tenants, with bounded waiting."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from core.errors import BudgetExceeded, Overloaded
+from core.limits import QUERY_RETRY_AFTER_S
+
+
+class Admission:
+    """Slots for `running_max` queries, at most `tenant_max` of one tenant; `waiting_max` of each tenant wait.
+
+    A slot that falls free goes to the tenants in turn, whatever the length of their queues. Thread-safe.
+    """
+
+    def __init__(self, running_max: int, tenant_max: int, waiting_max: int) -> None:
+        self._running_max = running_max
+        self._tenant_max = tenant_max
+        self._waiting_max = waiting_max
+        self._lock = threading.Lock()
+        self._running: dict[str, int] = {}
+        self._waiting: OrderedDict[str, deque[threading.Event]] = OrderedDict()  # next tenant first
+
+    @contextmanager
+    def slot(self, tenant: str, timeout_s: float) -> Iterator[None]:
+        """Hold a slot. Raises Overloaded when too many of the tenant wait, BudgetExceeded after `timeout_s`."""
+        turn = self._enter(tenant)
+        if turn is not None and not turn.wait(timeout_s):
+            self._leave_queue(tenant, turn)
+            raise BudgetExceeded(
+                f"the query waited {timeout_s:g} s for its turn: run fewer at once, or allow more time",
+                budget="seconds",
+            )
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._release(tenant)
+
+    def status(self) -> dict[str, int]:
+        """How many queries run and wait."""
+        with self._lock:
+            waiting = sum(len(queue) for queue in self._waiting.values())
+            return {"running": sum(self._running.values()), "waiting": waiting}
+
+    def _enter(self, tenant: str) -> threading.Event | None:
+        """None when the query may run at once, else the event to wait for."""
+        with self._lock:
+            if self._may_run(tenant) and not self._waiting.get(tenant):
+                self._running[tenant] = self._running.get(tenant, 0) + 1
+                return None
+            queue = self._waiting.setdefault(tenant, deque())
+            if len(queue) >= self._waiting_max:
+                raise Overloaded(
+                    f"{len(queue)} queries of tenant {tenant!r} wait already: come back in {QUERY_RETRY_AFTER_S} s",
+                    retry_after=QUERY_RETRY_AFTER_S,
+                )
+            turn = threading.Event()
+            queue.append(turn)
+            return turn
+
+    def _leave_queue(self, tenant: str, turn: threading.Event) -> None:
+        with self._lock:
+            if turn.is_set():  # its turn came just now
+                self._release(tenant)
+            else:
+                self._waiting[tenant].remove(turn)
+                self._forget(tenant)
+
+    def _release(self, tenant: str) -> None:
+        self._running[tenant] -= 1
+        if not self._running[tenant]:
+            del self._running[tenant]
+        for waiting in list(self._waiting):
+            if self._may_run(waiting):
+                self._running[waiting] = self._running.get(waiting, 0) + 1
+                self._waiting[waiting].popleft().set()
+                self._waiting.move_to_end(waiting)
+                self._forget(waiting)
+                return
+
+    def _forget(self, tenant: str) -> None:
+        if not self._waiting[tenant]:
+            del self._waiting[tenant]
+
+    def _may_run(self, tenant: str) -> bool:
+        return sum(self._running.values()) < self._running_max and self._running.get(tenant, 0) < self._tenant_max

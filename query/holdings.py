@@ -1,0 +1,130 @@
+"""Owns what a shard tells of its snapshot, and what the coordinator remembers of it: segment lists travel as changes.
+
+A manifest version never changes, so what is known of one stays true. Opens no files.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from query.shape import StreamShape, merge_shapes, shape_of_batches, shape_of_segments
+from storage.snapshot import Segment, StreamSnapshot
+
+_VERSIONS_TOLD: Final = 4  # per stream, that a shard remembers to have told
+_STREAMS_KNOWN: Final = 10_000  # per process, of shards and tenants
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a shard says of one stream's snapshot.
+
+    `added` and `removed` lead from the segments of manifest version `base` to those of `version`; base 0 = from none.
+    """
+
+    version: int
+    visible_offset: int
+    base: int
+    added: tuple[Segment, ...]
+    removed: frozenset[str]
+    memtable: StreamShape
+    batches: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What the coordinator knows of one stream's snapshot on one shard."""
+
+    shard: int
+    version: int
+    visible_offset: int
+    segments: tuple[Segment, ...]
+    segments_shape: StreamShape
+    memtable: StreamShape
+    batches: int
+
+    @property
+    def identity(self) -> tuple[int, int, int]:
+        """Says which events are in the snapshot: equal identities hold equal rows."""
+        return (self.shard, self.version, self.visible_offset)
+
+
+class Teller:
+    """The shard's side: remembers which lists it has told, so that it can tell the change. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._told: OrderedDict[tuple[str, str], OrderedDict[int, tuple[Segment, ...]]] = OrderedDict()
+
+    def tell(self, snapshot: StreamSnapshot, known_version: int) -> Told:
+        """What to say of `snapshot` to somebody who knows the segments of `known_version` (0 = none)."""
+        key = (snapshot.tenant, snapshot.stream)
+        version = snapshot.manifest_version
+        with self._lock:
+            versions = self._told.setdefault(key, OrderedDict())
+            self._told.move_to_end(key)
+            before = versions.get(known_version)
+            versions[version] = snapshot.segments
+            while len(versions) > _VERSIONS_TOLD:
+                versions.popitem(last=False)
+            while len(self._told) > _STREAMS_KNOWN:
+                self._told.popitem(last=False)
+        added, removed = _change(before or (), snapshot.segments)
+        base = known_version if before is not None else 0
+        memtable = shape_of_batches(snapshot.memtable)
+        return Told(version, snapshot.visible_offset, base, added, removed, memtable, len(snapshot.memtable))
+
+
+class Ledger:
+    """The coordinator's side: the newest list that each shard told of each stream. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: OrderedDict[tuple[int, str, str], Holding] = OrderedDict()
+
+    def versions(self, shard: int, tenant: str, streams: list[str]) -> dict[str, int]:
+        """The manifest version whose segments are known, by stream; 0 where none is."""
+        with self._lock:
+            held = {stream: self._known.get((shard, tenant, stream)) for stream in streams}
+        return {stream: holding.version if holding is not None else 0 for stream, holding in held.items()}
+
+    def learn(self, shard: int, tenant: str, stream: str, told: Told) -> Holding | None:
+        """The holding that `told` leads to; None when its base is no longer known: ask again with version 0."""
+        key = (shard, tenant, stream)
+        with self._lock:
+            before = self._known.get(key)
+        if told.base == 0:
+            segments, shape = told.added, shape_of_segments(told.added)
+        elif before is None or before.version != told.base:
+            return None
+        elif told.removed:
+            segments = (*(s for s in before.segments if s.name not in told.removed), *told.added)
+            shape = shape_of_segments(segments)
+        else:
+            segments = (*before.segments, *told.added)
+            shape = merge_shapes((before.segments_shape, shape_of_segments(told.added)))
+        holding = Holding(shard, told.version, told.visible_offset, segments, shape, told.memtable, told.batches)
+        with self._lock:
+            newest = self._known.get(key)
+            if newest is None or newest.version <= holding.version:
+                self._known[key] = holding
+            self._known.move_to_end(key)
+            while len(self._known) > _STREAMS_KNOWN:
+                self._known.popitem(last=False)
+        return holding
+
+
+def merged_shape(holdings: Iterable[Holding]) -> StreamShape:
+    """The shape of a stream over all shards."""
+    return merge_shapes(shape for holding in holdings for shape in (holding.segments_shape, holding.memtable))
+
+
+def _change(before: tuple[Segment, ...], after: tuple[Segment, ...]) -> tuple[tuple[Segment, ...], frozenset[str]]:
+    if before is after:
+        return (), frozenset()
+    old = {segment.name for segment in before}
+    new = {segment.name for segment in after}
+    return tuple(segment for segment in after if segment.name not in old), frozenset(old - new)

@@ -1,0 +1,202 @@
+"""Owns the running of leaves beside the data: rows or partial states of the segments and memtable batches it is given.
+
+One per process that runs leaves, with what it may remember: segment indexes, footers, partial states. Never plans,
+never decides which segments it gets, and never retries.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from core.errors import BudgetExceeded
+from query.executor import Executor, Session
+from query.footers import Footers
+from query.fragment import Leaf, LeafResult, LeafStats, StreamScan
+from query.row_groups import choose_row_groups, row_ranges
+from query.scan import (
+    SegmentPart,
+    batch_may_match,
+    columns_read,
+    layout_of,
+    memtable_relations,
+    open_conditions,
+    segments_relations,
+    statement,
+    union,
+)
+from query.state_cache import StateCache
+from query.states import States
+from storage.segment_index import SegmentIndex
+from storage.snapshot import Segment, StreamSnapshot
+
+
+class SegmentPaths(Protocol):
+    """Where a worker gets verified local files (storage.segment_reader.SegmentFiles)."""
+
+    def path(self, segment: Segment) -> str: ...
+
+
+class Indexes(Protocol):
+    """Where a worker gets the indexes of segments (storage.segment_index.SegmentIndexes)."""
+
+    hits: int
+    misses: int
+    bytes: int
+
+    def get(self, segment: Segment) -> SegmentIndex | None: ...
+
+
+@dataclass(slots=True)
+class _Read:
+    """What is left of one scan after pruning."""
+
+    parts: list[SegmentPart]
+    batches: list[pa.RecordBatch]
+    stats: LeafStats = field(default_factory=LeafStats)
+
+
+class Worker:
+    """Runs leaves over segments, whose files `files` gives, and memtable batches. Thread-safe."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        files: SegmentPaths,
+        indexes: Indexes | None = None,
+        state_cache: StateCache | None = None,
+    ) -> None:
+        self.executor = executor
+        self._files = files
+        self._indexes = indexes
+        self._footers = Footers()
+        self._states = States(state_cache)
+
+    def run_leaf(
+        self,
+        leaf: Leaf,
+        snapshots: Mapping[str, StreamSnapshot],
+        *,
+        seconds: float | None = None,
+        query_id: str = "",
+        cache: bool = True,
+    ) -> LeafResult:
+        """Run every scan of `leaf` over `snapshots` (by stream): all they hold is in the answer, once.
+
+        `cache` says whether kept partial states may stand in for segments. Raises InvalidQuery, BudgetExceeded after
+        `seconds` or when `query_id` is cancelled, Corrupt, Unavailable.
+        """
+        started_s = time.perf_counter()
+        tables: list[pa.Table] = []
+        stats = LeafStats()
+        left = leaf.bytes_max
+        with self.executor.session(seconds=seconds, query_id=query_id) as session:
+            for scan in leaf.scans:
+                snapshot = snapshots.get(scan.stream)
+                table: pa.Table | None
+                if scan.states and snapshot is not None:
+                    table, found = self._run_states(scan, snapshot, session, cache)
+                else:
+                    table, found = self._run_rows(scan, snapshot, session, left)
+                if table is None:
+                    raise too_much(leaf.bytes_max)
+                if left is not None:
+                    left -= table.nbytes
+                tables.append(table)
+                stats += found
+        return LeafResult(tuple(tables), stats, time.perf_counter() - started_s)
+
+    def cancel(self, query_id: str) -> bool:
+        """Stop what runs of a query; False when nothing does."""
+        return self.executor.cancel(query_id)
+
+    def status(self) -> dict[str, Any]:
+        """Numbers for people: kept partial states and indexes."""
+        found = self._indexes
+        numbers = {"hits": found.hits, "misses": found.misses, "bytes": found.bytes} if found is not None else {}
+        return {"states": self._states.status(), "indexes": numbers}
+
+    def _run_rows(
+        self, scan: StreamScan, snapshot: StreamSnapshot | None, session: Session, bytes_left: int | None
+    ) -> tuple[pa.Table | None, LeafStats]:
+        selects: list[str] = []
+        stats = LeafStats()
+        if snapshot is not None:
+            read = self._pruned(scan, snapshot, snapshot.segments)
+            selects = memtable_relations(scan, snapshot, read.batches, session)
+            selects += segments_relations(scan, snapshot.shard, read.parts)
+            stats = read.stats
+        sql = statement(scan, union(scan, selects), scan.conditions)
+        if bytes_left is None:
+            return session.table(sql, few_rows=scan.few_rows), stats
+        return session.bounded_table(sql, bytes_left), stats
+
+    def _run_states(
+        self, scan: StreamScan, snapshot: StreamSnapshot, session: Session, cache: bool
+    ) -> tuple[pa.Table, LeafStats]:
+        found = self._states.look_up(scan, snapshot) if cache else {}
+        missing = [segment for segment in snapshot.segments if segment.name not in found]
+        read = self._pruned(scan, snapshot, missing)
+        relations = memtable_relations(scan, snapshot, read.batches, session)
+        table = self._states.compute(scan, snapshot.shard, read.parts, relations, list(found.values()), session, cache)
+        cached = LeafStats(segments=len(found), segments_cached=len(found))
+        return table, read.stats + cached
+
+    def _pruned(self, scan: StreamScan, snapshot: StreamSnapshot, segments: Sequence[Segment]) -> _Read:
+        """What has to be read: row groups that may hold wanted rows, batches in the time range."""
+        # Newest first: the engine skips row groups that cannot reach the top N it has, and people ask for the latest.
+        # Measured on 41 files: 130 ms instead of 1,130 ms for the latest 100 of 16 M.
+        ordered = sorted(segments, key=lambda segment: segment.timestamp_max_us, reverse=True)
+        batches = [batch for batch in snapshot.memtable if batch_may_match(batch, scan)]
+        read = _Read([], batches)
+        for segment in ordered:
+            read.stats += self._add_segment(scan, segment, read.parts)
+        read.stats += LeafStats(
+            batches=len(snapshot.memtable),
+            batches_pruned=len(snapshot.memtable) - len(batches),
+            rows_scanned=sum(batch.num_rows for batch in batches),
+        )
+        return read
+
+    def _add_segment(self, scan: StreamScan, segment: Segment, parts: list[SegmentPart]) -> LeafStats:
+        asks = bool(scan.words or scan.predicates or any(c.within for c in open_conditions(scan, segment)))
+        index = self._indexes.get(segment) if self._indexes is not None and asks else None
+        chosen: Any = None
+        if index is not None:
+            chosen = choose_row_groups(scan, segment, index)
+            if not chosen.any():
+                return LeafStats(segments=1, segments_pruned=1)
+        path = self._files.path(segment)
+        footer = self._footers.get(segment.name, path)
+        names = columns_read(scan, layout_of(scan, segment))
+        groups = len(footer.rows)
+        ranges = None
+        rows, size = segment.rows, footer.bytes_of(names)
+        # A path of the stream that is named like the engine's row number hides it.
+        if chosen is not None and not chosen.all() and "file_row_number" not in footer.column_bytes:
+            ranges = row_ranges(chosen, footer.rows)
+            rows = sum(last - first + 1 for first, last in ranges)
+            size = footer.bytes_of(names, chosen)
+        skipped = groups - int(chosen.sum()) if ranges is not None else 0
+        parts.append(SegmentPart(segment, path, ranges))
+        return LeafStats(
+            segments=1,
+            segments_read=1,
+            row_groups=groups,
+            row_groups_pruned=skipped,
+            rows_scanned=rows,
+            bytes_read=size,
+        )
+
+
+def too_much(bytes_max: int | None) -> BudgetExceeded:
+    """The error of a query whose leaves give more than `bytes_max` bytes of rows."""
+    return BudgetExceeded(
+        f"the query gathers more than {bytes_max} bytes of its streams: select fewer columns or rows of them, or "
+        "aggregate without joins, windows and subqueries",
+        budget="gather_bytes",
+    )

@@ -1,0 +1,130 @@
+"""Owns the fake deployment of the query tests: snapshots as shards and readers of this process, without Ray."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from core.errors import MalamuteError
+from query.executor import Executor
+from query.fragment import Leaf, LeafResult
+from query.holdings import Teller, Told
+from query.state_cache import StateCache
+from query.tasks import Task, reader_worker, shard_worker, task_snapshots
+from query.worker import Worker
+from storage.fs import LocalFileSystem
+from storage.snapshot import Segment, StreamSnapshot
+
+
+class NamedFiles:
+    """Segments whose names are the paths of their files."""
+
+    def path(self, segment: Segment) -> str:
+        return segment.name
+
+
+class LocalBackend:
+    """Implements query.backend.Backend over `snapshots`, one dict (by stream) per shard."""
+
+    def __init__(
+        self,
+        snapshots: Sequence[Mapping[str, StreamSnapshot]],
+        executor: Executor,
+        readers: int = 0,
+        states: StateCache | None = None,
+        indexes: Any = None,
+    ) -> None:
+        self.snapshots = snapshots
+        self.readers = tuple(reader_worker(number) for number in range(readers))
+        names = [*(shard_worker(number) for number in range(len(snapshots))), *self.readers]
+        self.workers = {name: Worker(executor, NamedFiles(), indexes, states) for name in names}
+        self.pins: dict[str, set[int]] = {}
+        self.cancelled: list[str] = []
+        self._tellers = [Teller() for _ in snapshots]
+
+    @property
+    def shards(self) -> int:
+        return len(self.snapshots)
+
+    def describe(
+        self, query_id: str, tenant: str, known: Sequence[Mapping[str, int]], timeout_s: float
+    ) -> list[Mapping[str, Told]]:
+        answers = []
+        for number, (held, versions) in enumerate(zip(self.snapshots, known, strict=True)):
+            empty = {stream: StreamSnapshot(number, tenant, stream, 1, 0, (), ()) for stream in versions}
+            snapshots = {stream: held.get(stream, empty[stream]) for stream in versions}
+            if any(snapshot.memtable for snapshot in snapshots.values()):
+                self.pins.setdefault(query_id, set()).add(number)
+            answers.append(
+                {
+                    stream: self._tellers[number].tell(snapshot, versions[stream])
+                    for stream, snapshot in snapshots.items()
+                }
+            )
+        return answers
+
+    def fleet(self, query_id: str, leaf: Leaf, timeout_s: float, cache: bool) -> _LocalFleet:
+        return _LocalFleet(self, query_id, leaf, timeout_s, cache)
+
+    def release(self, query_id: str) -> None:
+        self.pins.pop(query_id, None)
+
+    def cancel(self, query_id: str) -> None:
+        self.cancelled.append(query_id)
+        self.pins.pop(query_id, None)
+
+
+class _LocalFleet:
+    def __init__(self, backend: LocalBackend, query_id: str, leaf: Leaf, timeout_s: float, cache: bool) -> None:
+        self._backend = backend
+        self._query_id = query_id
+        self._leaf = leaf
+        self._timeout_s = timeout_s
+        self._cache = cache
+        self._done: dict[int, LeafResult | MalamuteError] = {}
+
+    def start(self, worker: str, task: Task) -> int:
+        pinned: Mapping[str, StreamSnapshot] = {}
+        if task.memtable:
+            self._backend.pins[self._query_id].remove(task.shard)
+            streams = {scan.stream for scan in self._leaf.scans}
+            pinned = {s: held for s, held in self._backend.snapshots[task.shard].items() if s in streams}
+        try:
+            done: LeafResult | MalamuteError = self._backend.workers[worker].run_leaf(
+                self._leaf,
+                task_snapshots(task, pinned),
+                seconds=self._timeout_s,
+                query_id=self._query_id,
+                cache=self._cache,
+            )
+        except MalamuteError as error:
+            done = error
+        self._done[len(self._done)] = done
+        return len(self._done) - 1
+
+    def wait(self, pending: Sequence[int], timeout_s: float) -> list[int]:
+        return list(pending)
+
+    def result(self, pending: int) -> LeafResult:
+        done = self._done[pending]
+        if isinstance(done, MalamuteError):
+            raise done
+        return done
+
+
+class FixedStreams:
+    """A catalog that never changes; implements query.backend.Streams."""
+
+    def __init__(self, streams: Sequence[Any]) -> None:
+        self._streams = tuple(streams)
+
+    def known_streams(self, tenant: str) -> Sequence[Any]:
+        return self._streams
+
+    def streams(self, tenant: str) -> Sequence[Any]:
+        return self._streams
+
+
+def memory_states(bytes_max: int = 2**24) -> StateCache:
+    """A cache of partial states without a disk."""
+    return StateCache(bytes_max, LocalFileSystem())

@@ -11,8 +11,8 @@ from query.search.conditions import Operand, all_hold, call, one_holds, some_ele
 
 _OCTET: Final = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
 _MAPPED: Final = "(?:(?i)::ffff:)?"  # an IPv4 address in the clothes of IPv6
-_GROUPS: Final = 8
-# Eight groups, or fewer and one "::".
+_DIGITS: Final = 32  # of a whole address
+# Eight groups, or fewer and one "::"; too many of the latter have too many digits.
 _GROUP: Final = "[0-9a-f]{1,4}"
 _SOME_GROUPS: Final = f"(?:{_GROUP}(?::{_GROUP}){{0,6}})?"
 _IPV6: Final = f"(?i)(?:{_GROUP}:){{7}}{_GROUP}|{_SOME_GROUPS}::{_SOME_GROUPS}"
@@ -59,7 +59,8 @@ def _in_v6(networks: list[ipaddress.IPv6Network], operand: Operand) -> exp.Expr:
             exp.Between(this=digits(), low=text(_digits(network[0])), high=text(_digits(network[-1])))
             for network in networks
         ]
-        return one_holds(ranges)
+        whole = exp.EQ(this=call("length", digits()), expression=exp.Literal.number(_DIGITS))
+        return all_hold([whole, one_holds(ranges)])
 
     # A list of one, so that the digits are worked out once for all networks.
     in_range = some_element(call("list_value", _all_digits(operand)), within)
@@ -88,8 +89,8 @@ def _all_digits(operand: Operand) -> exp.Expr:
             "array_to_string", call("list_transform", call("string_split", part(number), text(":")), digits), text("")
         )
 
-    digits_left = exp.Literal.number(4 * _GROUPS)
-    return exp.DPipe(
-        this=call("rpad", padded(1), exp.Sub(this=digits_left, expression=call("length", padded(2))), text("0")),
-        expression=padded(2),
+    missing = exp.Sub(
+        this=exp.Literal.number(_DIGITS), expression=call("length", exp.DPipe(this=padded(1), expression=padded(2)))
     )
+    zeros = call("repeat", text("0"), missing)
+    return exp.DPipe(this=exp.DPipe(this=padded(1), expression=zeros), expression=padded(2))

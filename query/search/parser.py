@@ -204,6 +204,8 @@ class _Parser:
         pattern = self._scan.run(stops)
         if not pattern:
             self._scan.fail("expected a value here", at)
+        if self._scan.next == "(":
+            self._scan.fail("expected a space before '(', or quotes around text with parentheses")
         return pattern
 
     def _bound(self, stops: str, where: str) -> str:
@@ -223,6 +225,8 @@ class _Parser:
         scan = self._scan
         scan.skip_spaces()
         at = scan.at
+        if scan.at_word("TO"):
+            scan.fail(f"expected a value {where}, or '*' for an open end")
         if scan.take(_OPEN):
             if scan.next and not scan.next.isspace() and scan.next not in "]}":
                 scan.fail("expected a value or a single '*' for an open end", at)
@@ -261,7 +265,9 @@ class _Parser:
             if scan.take(")"):
                 break
             if not scan.take(","):
-                scan.fail("expected ',' or ')' here" if scan.next else "this '(' is not closed: write ')'", opened)
+                if not scan.next:
+                    scan.fail("this '(' is not closed: write ')' behind the networks", opened)
+                scan.fail("expected ',' or ')' here")
         (path, path_at), *networks = arguments
         if not networks:
             scan.fail("expected a network behind the path: CIDR(path, 10.0.0.0/8)", scan.at - 1)

@@ -36,7 +36,7 @@ _END_US: Final = 253_402_300_800_000_000
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a page ends: time, shard and offset of its last event; the time range; per shard, the end of the snapshot."""
+    """Where a page ends: time, shard and offset of its last event; the time range; the snapshot's end per shard."""
 
     start_us: int
     end_us: int

@@ -207,6 +207,12 @@ class Executor:
             session.stop(BudgetExceeded(f"query {query_id!r} was cancelled", budget="cancelled"))
         return bool(sessions)
 
+    @property
+    def running(self) -> int:
+        """How many sessions there are now."""
+        with self._lock:
+            return sum(len(sessions) for sessions in self._sessions.values())
+
     def close(self) -> None:
         """Close the instance; running sessions fail."""
         self._connection.close()

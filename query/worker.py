@@ -115,10 +115,10 @@ class Worker:
         return self.executor.cancel(query_id)
 
     def status(self) -> dict[str, Any]:
-        """Numbers for people: kept partial states and indexes."""
+        """Numbers for people: leaves that run, kept partial states and indexes."""
         found = self._indexes
         numbers = {"hits": found.hits, "misses": found.misses, "bytes": found.bytes} if found is not None else {}
-        return {"states": self._states.status(), "indexes": numbers}
+        return {"running": self.executor.running, "states": self._states.status(), "indexes": numbers}
 
     def _run_rows(
         self, scan: StreamScan, snapshot: StreamSnapshot | None, session: Session, bytes_left: int | None

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from core.errors import BudgetExceeded, Corrupt, InvalidQuery, MalamuteError, Unavailable
 from core.limits import GIB
+from query.deadlines import Deadlines
 from query.dialect import quote
 from query.mistakes import said
 
@@ -134,6 +135,7 @@ class Executor:
         data_directories: Sequence[str] = (),
     ) -> None:
         self._lock = threading.Lock()
+        self._deadlines = Deadlines()
         self._sessions: dict[str, set[Session]] = {}
         self.signatures: dict[Any, Any] = {}  # what query.aggregates found out about this engine
         self._bound: dict[tuple[str, ...], Bound] = {}
@@ -168,17 +170,15 @@ class Executor:
         with self._lock:
             session = Session(self._connection.cursor())
             self._sessions.setdefault(query_id, set()).add(session)
-        timer = None
+        deadline = None
         if seconds is not None:
             late = BudgetExceeded(f"the query ran longer than {seconds:g} s: narrow it or allow more", budget="seconds")
-            timer = threading.Timer(seconds, session.stop, (late,))
-            timer.daemon = True
-            timer.start()
+            deadline = self._deadlines.add(seconds, lambda: session.stop(late))
         try:
             yield session
         finally:
-            if timer is not None:
-                timer.cancel()
+            if deadline is not None:
+                self._deadlines.call_off(deadline)
             with self._lock:
                 self._sessions[query_id].discard(session)
                 if not self._sessions[query_id]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.kill import test_kill9, test_power_cut
 from tests.support.power_cut import NotPossible, power_cut_disk
-from tests.torture import rpc_failures
+from tests.torture import query_random, rpc_failures
 from tests.unit import test_sender, test_shard_crash
 
 Campaign = Callable[[int], None]
@@ -57,6 +57,14 @@ CAMPAIGNS: dict[str, tuple[str, Campaign]] = {
     ),
     "T4": (f"processes killed {test_kill9.CYCLES} times each", kill_9),
     "T2": (f"disks whose power was cut {test_power_cut.CYCLES} times each", power_cuts),
+    "T44": (
+        f"data sets, {query_random.QUERIES_OF_A_SEED} random queries of each compared with plain DuckDB",
+        query_random.equal_plain_tables,
+    ),
+    "T42": (
+        f"data sets, {query_random.SWITCHED_QUERIES_OF_A_SEED} random queries of each with every switch of the engine",
+        query_random.equal_with_switches,
+    ),
 }
 
 
@@ -77,7 +85,7 @@ def main(minutes: float) -> int:
                 return 1
             runs += 1
         else:
-            print(f"{name}: {runs} {what}: 0 lost, 0 doubled", flush=True)
+            print(f"{name}: {runs} {what}: 0 lost, doubled or different", flush=True)
     return 0
 
 

@@ -47,10 +47,12 @@ clean: ## remove what make has made here, not the data of a deployment
 	$(PIP_INSTALL) -e .
 	@echo 'compiling the shredder for this CPU: once, about 20 seconds'
 	$(BIN)/python -m ingest.compiled.warm_up
+	$(BIN)/python -m storage.warm_up
 	@touch $@
 
 .venv/.installed-dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP_INSTALL) -e '.[dev]'
 	@echo 'compiling the shredder for this CPU: once, about 20 seconds'
 	$(BIN)/python -m ingest.compiled.warm_up
+	$(BIN)/python -m storage.warm_up
 	@touch .venv/.installed $@

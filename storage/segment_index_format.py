@@ -78,8 +78,8 @@ def decode_index(data: bytes, what: str = "index") -> IndexContents:
         for packed in header["columns"]:
             column, taken = _unpack_column(packed, rows, filters, taken)
             columns.append(column)
-        if taken != len(filters):
-            raise ValueError(f"{len(filters)} bytes of filters, {taken} in use")
+        if taken != len(filters) or len({column.name for column in columns}) != len(columns):
+            raise ValueError(f"{taken} of {len(filters)} bytes of filters in use by {len(columns)} columns")
         return IndexContents(rows, tuple(columns))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise Corrupt(f"{what} has a header of an unexpected shape: {error!r}") from error

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from typing import Final
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from core.batch import INGESTED_AT, OFFSET, TIMESTAMP, TIMESTAMP_INFERRED
 from core.columns import BOOL, DECIMAL, INT, JSON, STR, TIME, key_of
-from core.limits import ROW_GROUP_ROWS
 from storage.segment_index_format import ColumnIndex, IndexContents
 from storage.snapshot import ColumnStats
-from storage.token_blooms import bloom_of
+from storage.token_blooms import BloomBuilder, used_entries
 from storage.zone_maps import bounds, is_ordered, merged
 
 _SYSTEM_KINDS: Final = {TIMESTAMP: TIME, TIMESTAMP_INFERRED: BOOL, INGESTED_AT: TIME, OFFSET: INT}
@@ -21,15 +19,16 @@ _SYSTEM_KINDS: Final = {TIMESTAMP: TIME, TIMESTAMP_INFERRED: BOOL, INGESTED_AT: 
 _TEXT_KINDS: Final = (STR, JSON, DECIMAL)
 
 
-def build_index(table: pa.Table, row_group_rows: int = ROW_GROUP_ROWS) -> IndexContents:
-    """The index of a segment of the rows of `table`, each column in one chunk, as write_parquet cuts them."""
+def build_index(table: pa.Table, row_group_rows: int) -> IndexContents:
+    """The index of a segment of the rows of `table`, each column in one chunk."""
     starts = range(0, table.num_rows, row_group_rows)
-    columns = []
+    blooms, columns = BloomBuilder(), []
     for field, column in zip(table.schema, table.columns, strict=True):
         key = key_of(field)
         kind = key.kind if key else _SYSTEM_KINDS.get(field.name, "")
         array = column.chunk(0)
-        columns.append(_column_index(field.name, kind, [array.slice(start, row_group_rows) for start in starts]))
+        groups = [array.slice(start, row_group_rows) for start in starts]
+        columns.append(_column_index(field.name, kind, groups, blooms))
     return IndexContents(tuple(min(row_group_rows, table.num_rows - start) for start in starts), tuple(columns))
 
 
@@ -44,7 +43,7 @@ def column_stats(schema: pa.Schema, contents: IndexContents) -> tuple[ColumnStat
     return tuple(stats)
 
 
-def _column_index(name: str, kind: str, groups: Sequence[pa.Array]) -> ColumnIndex:
+def _column_index(name: str, kind: str, groups: Sequence[pa.Array], blooms: BloomBuilder) -> ColumnIndex:
     values = tuple(len(group) - group.null_count for group in groups)
     ordered, texts = is_ordered(kind), kind in _TEXT_KINDS
     if ordered or texts:
@@ -55,14 +54,14 @@ def _column_index(name: str, kind: str, groups: Sequence[pa.Array]) -> ColumnInd
         values,
         tuple(minimum for minimum, _ in found),
         tuple(maximum for _, maximum in found),
-        tuple(bloom_of(group) for group in groups) if texts else (),
+        tuple(blooms.bloom_of(group) for group in groups) if texts else (),
     )
 
 
 def _used(group: pa.Array, whole: bool) -> pa.Array:
-    """The distinct values of a dictionary-encoded row group, of any other its values as they are."""
+    """Values that bound a row group and hold all its words: the ones in use of a dictionary-encoded one."""
     if not pa.types.is_dictionary(group.type):
         return group
     if whole:
         return group.dictionary  # every entry is in use (columns_merge.trim_dictionary)
-    return group.dictionary.take(pc.unique(group.indices).drop_null())
+    return group.dictionary.filter(pa.array(used_entries(group)))

@@ -149,7 +149,7 @@ def encode_segment(
     footer = pq.read_metadata(pa.BufferReader(data))
     rows = footer.num_rows
     check(rows == table.num_rows, "SEG-2", "the footer says %d rows of %d", rows, table.num_rows)
-    index = build_index(table)
+    index = build_index(table, ROW_GROUP_ROWS)
     groups = tuple(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
     check(groups == index.rows, "SEG-4", "the footer has row groups of %s rows, the index of %s", groups, index.rows)
     timestamps = pc.min_max(table.column(TIMESTAMP).cast(pa.int64()))

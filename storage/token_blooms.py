@@ -23,27 +23,43 @@ BITS_PER_TOKEN: Final = 10
 TOKENS_MAX: Final = INDEX_FILTER_BYTES_MAX * 8 // BITS_PER_TOKEN
 
 # Room for the distinct tokens of a usual column, in 32 KiB: what a core has at hand.
-_TABLE_SLOTS: Final = 4_096
-_GROWTH: Final = 4
+_TABLE_SLOTS_MIN: Final = 4_096
+_TABLE_SLOTS_MAX: Final = 1 << 20  # over 8/5 of TOKENS_MAX, a power of four times the least
 
 
-def bloom_of(texts: pa.Array) -> bytes | None:
-    """The filter of all tokens of a string array (nulls hold none): whole blocks, none when there is no token.
+class BloomBuilder:
+    """Makes filters, one after another, in the same memory: 12 MB where a column needs the largest."""
 
-    None when there are too many of them, or when somebody chose them to collide: then any token may be in.
-    """
-    table = _distinct(texts)
-    if table is None:
-        return None
-    # Imported here: only a process that writes segments pays for numba.
-    from storage.compiled.token_scan import fill_blocks
+    def __init__(self) -> None:
+        # Imported here: only a process that writes segments pays for numba.
+        from storage.compiled import token_scan
 
-    count = int(np.count_nonzero(table))
-    blocks = -(-count * BITS_PER_TOKEN // (8 * BLOCK_BYTES))
-    words = np.zeros(blocks * BLOCK_WORDS, np.uint32)
-    if blocks:
-        fill_blocks(table, words)
-    return words.astype("<u4", copy=False).tobytes()
+        self._kernels = token_scan
+        self._table: Any = np.empty(_TABLE_SLOTS_MAX, np.uint64)
+        self._distinct: Any = np.empty(TOKENS_MAX, np.uint64)
+
+    def bloom_of(self, texts: pa.Array) -> bytes | None:
+        """The filter of all tokens of a string array (nulls hold none): whole blocks, none when there is no token.
+
+        None when there are too many of them, or when somebody chose them to collide: then any token may be in.
+        """
+        hashes = self.hashes_of(texts)
+        if hashes is None:
+            return None
+        blocks = -(-len(hashes) * BITS_PER_TOKEN // (8 * BLOCK_BYTES))
+        words = np.zeros(blocks * BLOCK_WORDS, np.uint32)
+        self._kernels.fill_blocks(hashes, words)
+        return words.astype("<u4", copy=False).tobytes()
+
+    def hashes_of(self, texts: pa.Array) -> Any | None:
+        """The distinct hashes of all tokens (numpy, until the next call); None as bloom_of has it."""
+        count, slots = 0, _TABLE_SLOTS_MIN
+        self._table[:slots] = 0
+        for data, offsets in _readable_parts(texts):
+            slots, count = self._kernels.find_tokens(data, offsets, self._table, slots, self._distinct, count)
+            if count == self._kernels.TOO_MANY:
+                return None
+        return self._distinct[:count]
 
 
 def may_hold(bloom: bytes, token: str) -> bool:
@@ -65,28 +81,8 @@ def _probe(token: str) -> tuple[int, int]:
     return upper, bits
 
 
-def _distinct(texts: pa.Array) -> Any | None:
-    """The hashes of all tokens, in a table with zeros between; None beyond TOKENS_MAX or when they are chosen."""
-    from storage.compiled.token_scan import CROWDED, find_tokens, move_tokens
-
-    table, count = np.zeros(_TABLE_SLOTS, np.uint64), 0
-    for data, starts, ends in _readable_parts(texts):
-        text = 0
-        while text < len(starts):
-            status, text, count = find_tokens(data, starts, ends, text, table, count)
-            if status == CROWDED or count > TOKENS_MAX:
-                return None
-            if status >= 0:
-                break
-            larger = np.zeros(len(table) * _GROWTH, np.uint64)
-            if not move_tokens(table, larger):
-                return None
-            table = larger
-    return table
-
-
-def _readable_parts(texts: pa.Array) -> list[tuple[Any, Any, Any]]:
-    """(bytes, starts, ends) of the texts, PADDING readable bytes behind each: the last of a buffer are copied."""
+def _readable_parts(texts: pa.Array) -> list[tuple[Any, Any]]:
+    """(bytes, offsets) of the texts, PADDING readable bytes behind each: the last of a buffer are copied."""
     from storage.compiled.vectors import PADDING
 
     _, offset_buffer, data_buffer = texts.buffers()
@@ -94,12 +90,30 @@ def _readable_parts(texts: pa.Array) -> list[tuple[Any, Any, Any]]:
         return []
     offsets = np.frombuffer(offset_buffer, np.int32)[texts.offset : texts.offset + len(texts) + 1]
     data = np.frombuffer(data_buffer, np.uint8)
-    starts, ends = offsets[:-1], offsets[1:]
-    safe = int(np.searchsorted(ends, len(data) - PADDING, side="right"))
-    parts = [(data, starts[:safe], ends[:safe])]
-    if safe < len(ends):
-        first, last = int(starts[safe]), int(ends[-1])
+    safe = int(np.searchsorted(offsets[1:], len(data) - PADDING, side="right"))
+    parts = [(data, offsets[: safe + 1])]
+    if safe < len(texts):
+        first, last = int(offsets[safe]), int(offsets[-1])
         tail = np.zeros(last - first + PADDING, np.uint8)
         tail[: last - first] = data[first:last]
-        parts.append((tail, starts[safe:] - starts[safe], ends[safe:] - starts[safe]))
-    return parts
+        parts.append((tail, offsets[safe:] - offsets[safe]))
+    return [(_read_only(data), _read_only(offsets)) for data, offsets in parts]
+
+
+def used_entries(array: pa.DictionaryArray) -> Any:
+    """Which entries of its dictionary an array of dictionary<int32> uses, as a numpy array of bools."""
+    from storage.compiled.token_scan import mark_used
+
+    validity, codes = array.indices.buffers()
+    used = np.zeros(len(array.dictionary), np.bool_)
+    bits = np.frombuffer(validity if validity and array.null_count else b"", np.uint8)
+    # Not sliced: bits have no address of their own.
+    mark_used(_read_only(np.frombuffer(codes, np.int32)), _read_only(bits), array.offset, len(array), used)
+    return used
+
+
+def _read_only(array: Any) -> Any:
+    """A view that cannot be written: kernels are compiled for such ones only, whatever Arrow says of its buffers."""
+    seen = array[:]
+    seen.flags.writeable = False
+    return seen

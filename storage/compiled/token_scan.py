@@ -1,5 +1,9 @@
-"""Owns finding the distinct tokens of texts and writing them into a bloom filter, compiled. storage/tokens.py is the
-reference, docs/formats/segment_index.md the definition. Never allocates.
+"""Owns finding the distinct tokens of texts and writing them into a bloom filter, compiled. Never knows a segment.
+
+storage/tokens.py is the reference, docs/formats/segment_index.md the definition.
+
+Texts are scanned as one run of bytes, 64 at a time, whatever their lengths; what a block holds is collected before it
+is hashed, and hashed before it is looked up, so that neither a wrong guess of a length nor a slow load stops the rest.
 """
 
 from __future__ import annotations
@@ -10,20 +14,26 @@ import numpy as np
 
 from core.kernels import kernel
 from storage.compiled.constants import BLOCK_WORDS, HASH_END, HASH_LENGTH, HASH_SHIFT, HASH_WORD, SALTS
-from storage.compiled.vectors import address_of, load64, mask_word, trailing_zeros
+from storage.compiled.vectors import address_of, count_ones, load64, mask_word, prefetch, store64, trailing_zeros
 
-# What stops a scan, beside the end.
-FULL: Final = -1  # half of the table is used: grow it and go on at the same text, what is in stays in
-CROWDED: Final = -2  # far more probes than chance explains: somebody chose the tokens
+TOO_MANY: Final = -1  # instead of a number of tokens
 
-# At most half full, a table of a million random hashes has no run of more than about 100.
+# Far more than chance explains: random hashes need about 100 at most in a table that is 5/8 full. Somebody chose the
+# tokens, and must not make the flush slow.
 _PROBES_MAX: Final = 1_000
+_BATCH: Final = 1_024  # tokens that are collected before they are looked up: 16 KiB of places
+_AT_ONCE: Final = 12  # places that are written for every block, in use or not: more than most hold
+_GROWTH: Final = 4
 
 _LENGTH: Final = np.uint64(HASH_LENGTH)
 _WORD: Final = np.uint64(HASH_WORD)
 _END: Final = np.uint64(HASH_END)
 _SHIFT: Final = np.uint64(HASH_SHIFT)
+_ZERO: Final = np.uint64(0)
 _ONE: Final = np.uint64(1)
+_LAST: Final = np.uint64(63)
+_HALF: Final = np.uint64(32)
+_LOWER: Final = np.uint64(0xFFFF_FFFF)
 _ALL: Final = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 _SALTS: Final = np.array(SALTS, np.uint32)
 
@@ -37,101 +47,154 @@ _TWO: Final = np.uint64(2)
 
 @kernel
 def find_tokens(
-    data: np.ndarray, starts: np.ndarray, ends: np.ndarray, first: int, table: np.ndarray, count: int
-) -> tuple[int, int, int]:
-    """Put the hashes of all tokens of the texts data[starts[i]:ends[i]] from text `first` on into `table`.
+    data: np.ndarray, offsets: np.ndarray, table: np.ndarray, slots: int, distinct: np.ndarray, count: int
+) -> tuple[int, int]:
+    """Add the tokens of the texts data[offsets[i]:offsets[i + 1]] to the `count` hashes of `distinct`.
 
-    `table` has a power of two of uint64, 0 where free, `count` of them used. Returns (len(starts) or FULL or CROWDED,
-    text to go on with, count). PADDING bytes behind the last text must be readable.
+    `table` is a hash table of them in its first `slots` (a power of two) uint64, 0 where free; it is grown within the
+    array, whose length is a power of two as well. Returns (slots, count); count is TOO_MANY when one of the arrays
+    would overflow or when the tokens were chosen to collide. PADDING bytes behind the last text must be readable.
     """
     base = address_of(data)
-    count_max = len(table) // 2
-    for text in range(first, len(starts)):
-        place, end = int(starts[text]), int(ends[text])
-        token = -1  # where the token began that a block ended in
-        while place < end:
-            word = mask_word(base, place)
-            if end - place < 64:
-                word &= (_ONE << np.uint64(end - place)) - _ONE
-            changes = word ^ (word << _ONE)
-            if token >= 0:
-                changes ^= _ONE
-            while changes:
-                at = place + trailing_zeros(changes)
-                changes &= changes - _ONE
-                if token < 0:
-                    token = at
-                    continue
-                found = _insert(table, _hash(base, token, at - token))
-                token = -1
-                if found < 0:
-                    return CROWDED, text, count
-                count += found
-                if count > count_max:
-                    return FULL, text, count
-            # A token that reaches the end of the block has no change behind it; one that ends the text has.
-            place += 64
-        if token >= 0:
-            found = _insert(table, _hash(base, token, end - token))
-            if found < 0:
-                return CROWDED, text, count
-            count += found
-        if count > count_max:
-            return FULL, text, count
-    return len(starts), len(starts), count
+    starts, ends = np.empty(_BATCH + 64, np.int64), np.empty(_BATCH + 64, np.int64)
+    hashes = np.empty(_BATCH + 64, np.uint64)
+    starts_at, ends_at, hashes_at = address_of(starts), address_of(ends), address_of(hashes)
+    began = ended = 0  # a token whose end is in a later block has begun only
+    text, place, last = 1, int(offsets[0]), int(offsets[-1])
+    before = _ZERO  # 1 when the byte before `place` belongs to a word
+    while place < last:
+        word = mask_word(base, place)
+        if last - place < 64:
+            word &= (_ONE << np.uint64(last - place)) - _ONE
+        cuts = _ZERO  # where texts begin
+        while text < len(offsets) - 1 and offsets[text] < place + 64:
+            cuts |= _ONE << np.uint64(offsets[text] - place)
+            text += 1
+        shifted = (word << _ONE) | before
+        before = word >> _LAST
+        began = _places(word & (~shifted | cuts), place, starts_at, began)
+        ended = _places(shifted & (~word | cuts), place, ends_at, ended)
+        place += 64
+        if began >= _BATCH:
+            _hash_all(base, starts_at, ends_at, ended, hashes_at)
+            slots, count = _add(hashes, ended, table, slots, distinct, count)
+            if count < 0:
+                return slots, count
+            starts[0] = starts[ended]
+            began, ended = began - ended, 0
+    if began > ended:
+        ends[ended] = last
+    _hash_all(base, starts_at, ends_at, began, hashes_at)
+    return _add(hashes, began, table, slots, distinct, count)
+
+
+@kernel
+def _places(bits: np.uint64, base: int, places: int, used: int) -> int:
+    """Append base + i to the array at `places` for each bit i; returns how many are used then."""
+    following = used + count_ones(bits)
+    for index in range(_AT_ONCE):
+        store64(places, 8 * (used + index), base + trailing_zeros(bits))
+        bits &= bits - _ONE
+    used += _AT_ONCE
+    while bits:
+        store64(places, 8 * used, base + trailing_zeros(bits))
+        bits &= bits - _ONE
+        used += 1
+    return following
+
+
+@kernel
+def _hash_all(base: int, starts: int, ends: int, tokens: int, hashes: int) -> None:
+    for place in range(0, 8 * tokens, 8):
+        start = int(load64(starts, place))
+        store64(hashes, place, _hash(base, start, int(load64(ends, place)) - start))
+
+
+@kernel
+def _add(
+    hashes: np.ndarray, tokens: int, table: np.ndarray, slots: int, distinct: np.ndarray, count: int
+) -> tuple[int, int]:
+    """Add the first `tokens` of `hashes`; the rest as find_tokens has it."""
+    if count + tokens > len(distinct):
+        return slots, TOO_MANY
+    at = address_of(table)
+    while 8 * (count + tokens) > 5 * slots:  # measured: 10 % faster than half full, which takes four times the memory
+        slots *= _GROWTH
+        if slots > len(table):
+            return slots, TOO_MANY
+        table[:slots] = 0
+        for index in range(count):
+            if _insert(at, slots, distinct[index]) < 0:
+                return slots, TOO_MANY
+    for index in range(tokens):
+        prefetch(at, 8 * (int(hashes[index]) & (slots - 1)))
+    # Most tokens were seen before and stand where they are looked for first: these go without a branch.
+    kept = 0
+    for index in range(tokens):
+        value = hashes[index]
+        hashes[kept] = value
+        kept += int(load64(at, 8 * (int(value) & (slots - 1))) != value)
+    for index in range(kept):
+        found = _insert(at, slots, hashes[index])
+        if found < 0:
+            return slots, TOO_MANY
+        distinct[count] = hashes[index]
+        count += found
+    return slots, count
 
 
 @kernel
 def _hash(base: int, start: int, length: int) -> np.uint64:
     state = np.uint64(length) * _LENGTH
-    while length > 0:
-        word = load64(base, start)
-        if length < 8:
-            word &= (_ONE << np.uint64(8 * length)) - _ONE
-        low = word & _LOW_BITS
-        upper = ((low + _FROM_A) ^ (low + _BEYOND_Z)) & ~word & _TOP_BITS
-        state = (state ^ (word | (upper >> _TWO))) * _WORD
-        state ^= state >> _SHIFT
+    # Tokens of up to 8 bytes, most of them, without a branch.
+    state = _mixed(state, load64(base, start) & (_ALL >> np.uint64(64 - 8 * min(length, 8))))
+    while length > 8:
         start += 8
         length -= 8
+        state = _mixed(state, load64(base, start) & (_ALL >> np.uint64(64 - 8 * min(length, 8))))
     state *= _END
     state ^= state >> _SHIFT
     return state if state else _ONE
 
 
 @kernel
-def _insert(table: np.ndarray, value: np.uint64) -> int:
+def _mixed(state: np.uint64, word: np.uint64) -> np.uint64:
+    low = word & _LOW_BITS
+    upper = ((low + _FROM_A) ^ (low + _BEYOND_Z)) & ~word & _TOP_BITS
+    state = (state ^ (word | (upper >> _TWO))) * _WORD
+    return state ^ (state >> _SHIFT)
+
+
+@kernel
+def _insert(table: int, slots: int, value: np.uint64) -> int:
     """1 when `value` is new in the table, 0 when it was there, -1 when it finds no place."""
-    last = np.uint64(len(table) - 1)
-    slot = value & last
+    slot = int(value) & (slots - 1)
     for _ in range(_PROBES_MAX):
-        present = table[slot]
+        present = load64(table, 8 * slot)
         if present == value:
             return 0
-        if present == 0:
-            table[slot] = value
+        if present == _ZERO:
+            store64(table, 8 * slot, value)
             return 1
-        slot = (slot + _ONE) & last
+        slot = (slot + 1) & (slots - 1)
     return -1
 
 
 @kernel
-def move_tokens(table: np.ndarray, larger: np.ndarray) -> bool:
-    """Put all of one table into an empty one; whether it succeeded."""
-    for value in table:
-        if value and _insert(larger, value) < 0:
-            return False
-    return True
+def fill_blocks(hashes: np.ndarray, words: np.ndarray) -> None:
+    """Add each of `hashes` to the filter `words` (uint32, BLOCK_WORDS a block)."""
+    blocks = np.uint64(len(words) // BLOCK_WORDS)
+    for value in hashes:
+        first = int(((value >> _HALF) * blocks) >> _HALF) * BLOCK_WORDS
+        low = np.uint32(value & _LOWER)
+        for word in range(BLOCK_WORDS):
+            words[first + word] |= np.uint32(1) << (np.uint32(low * _SALTS[word]) >> np.uint32(27))
 
 
 @kernel
-def fill_blocks(table: np.ndarray, words: np.ndarray) -> None:
-    """Add each hash of `table` to the filter `words` (uint32, BLOCK_WORDS a block, zero before)."""
-    blocks = np.uint64(len(words) // BLOCK_WORDS)
-    for value in table:
-        if value:
-            block = ((value >> np.uint64(32)) * blocks) >> np.uint64(32)
-            first = np.int64(block) * BLOCK_WORDS
-            low = np.uint32(value & np.uint64(0xFFFF_FFFF))
-            for word in range(BLOCK_WORDS):
-                words[first + word] |= np.uint32(1) << (np.uint32(low * _SALTS[word]) >> np.uint32(27))
+def mark_used(codes: np.ndarray, validity: np.ndarray, first: int, count: int, used: np.ndarray) -> None:
+    """Set used[code] of codes[first:first + count] whose bit in `validity` is set; an empty one says all."""
+    for place in range(first, first + count):
+        code = codes[place]
+        if 0 <= code < len(used):
+            used[code] |= len(validity) == 0 or (validity[place >> 3] >> (place & 7)) & 1

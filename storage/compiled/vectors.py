@@ -50,6 +50,18 @@ def load64(_context: Any, base: Any, index: Any) -> Any:
 
 
 @intrinsic
+def store64(_context: Any, base: Any, index: Any, value: Any) -> Any:
+    """Write 8 bytes at `index`, little-endian."""
+
+    def code(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        address = builder.inttoptr(builder.add(*values[:2]), _WORD.as_pointer())
+        builder.store(values[2], address, align=1)
+        return _context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, value), code
+
+
+@intrinsic
 def mask_word(_context: Any, base: Any, index: Any) -> Any:
     """Bit i is set when byte i of the 64 at `index` belongs to a word: A-Z a-z 0-9 _ or not ASCII."""
 
@@ -73,3 +85,28 @@ def trailing_zeros(_context: Any, value: Any) -> Any:
         return builder.cttz(values[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), code
+
+
+@intrinsic
+def count_ones(_context: Any, value: Any) -> Any:
+    """Number of bits that are set."""
+
+    def code(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        return builder.ctpop(values[0])
+
+    return types.int64(types.uint64), code
+
+
+@intrinsic
+def prefetch(_context: Any, base: Any, index: Any) -> Any:
+    """Have the cache line of the byte at `index` fetched: it will be used soon."""
+
+    def code(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        address = builder.inttoptr(builder.add(*values), _BYTE.as_pointer())
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [address.type], kind)
+        builder.call(function, [address, number(1), number(3), number(1)])
+        return _context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), code

@@ -12,7 +12,7 @@ import pytest
 
 from core.columns import ColumnKey
 from core.errors import Corrupt, InvariantViolation
-from storage.envelope import seal
+from storage.envelope import seal, unseal
 from storage.inspect_storage import inspect_manifest
 from storage.manifest_format import (
     FORMAT_VERSION,
@@ -73,8 +73,32 @@ def test_round_trip_of_every_value_a_column_may_be_bounded_by() -> None:
     assert decode_manifest(encode_manifest(Manifest(0, 1, 1))) == Manifest(0, 1, 1)
 
 
-def test_each_flipped_byte_is_detected() -> None:
-    data = encode_manifest(BASE)
+def indexed(manifest: Manifest = BASE) -> Manifest:
+    """`manifest` with an index of its first segment only."""
+    first = replace(manifest.segments[0], index_bytes=300, index_crc32c=2**32 - 1)
+    return replace(manifest, segments=(first, *manifest.segments[1:]))
+
+
+def test_indexes_are_a_key_that_older_releases_pass_over() -> None:
+    manifest = indexed()
+    assert decode_manifest(encode_manifest(manifest)) == manifest
+    version, body = unseal(MAGIC, FORMAT_VERSION, encode_manifest(manifest), "manifest")
+    assert (version, body.pop("indexes")) == (1, [[300, 2**32 - 1], [0, 0]])
+    # What is left is byte for byte what a release without indexes writes and reads.
+    assert seal(MAGIC, FORMAT_VERSION, body) == encode_manifest(BASE)
+    assert decode_manifest(seal(MAGIC, FORMAT_VERSION, body)) == BASE
+
+
+@pytest.mark.parametrize("indexes", [[[1, 2]], [[1, 2]] * 3, [[1]] * 2, [None] * 2, 5, None])
+def test_indexes_of_another_shape_are_corrupt(indexes: Any) -> None:
+    _, body = unseal(MAGIC, FORMAT_VERSION, encode_manifest(BASE), "manifest")
+    with pytest.raises(Corrupt, match="unexpected shape"):
+        decode_manifest(seal(MAGIC, FORMAT_VERSION, body | {"indexes": indexes}))
+
+
+@pytest.mark.parametrize("manifest", [BASE, indexed()])
+def test_each_flipped_byte_is_detected(manifest: Manifest) -> None:
+    data = encode_manifest(manifest)
     for position in range(len(data)):
         for bit in (1, 128):
             damaged = bytearray(data)

@@ -39,3 +39,31 @@ def test_nothing_is_compiled_after_the_warm_up() -> None:
     done = subprocess.run([sys.executable, "-c", PROBE], cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+STORAGE_PROBE = """
+from core.kernels import KERNELS
+from storage.warm_up import warm_up
+warm_up()
+before = {id(kernel): len(kernel.signatures) for kernel in KERNELS}
+
+from core.ids import ShardId
+from storage.segment_index_writer import build_index
+from storage.segment_writer import encode_segment
+from storage.columns_merge import merge_batches
+from storage.stream_settings import StreamSettings
+from tests.support.batches import log_batch
+from tests.unit.test_segment_merge import random_batches
+
+for batches in ([log_batch(5000), log_batch(300, 1, 5000)], random_batches(7, 200, 5)):
+    encode_segment(batches, "default", StreamSettings("logs"), ShardId(0))
+    build_index(merge_batches(batches, 1000), 100)
+print(sorted(kernel.__name__ for kernel in KERNELS if before.get(id(kernel), 0) != len(kernel.signatures)))
+"""
+
+
+def test_a_flush_compiles_nothing_after_the_warm_up() -> None:
+    command = [sys.executable, "-c", STORAGE_PROBE]
+    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,21 +34,17 @@ from query.dispatch import Answer, Dispatcher
 from query.executor import Executor
 from query.explain import explained
 from query.fragment import CONSTANT, DistributedPlan, Leaf, LeafResult, LeafStats
-from query.holdings import Holding, Ledger, merged_shape
+from query.holdings import Holding, Ledger, merged_shape, take_snapshot
 from query.merge import run_merge
 from query.mistakes import located
 from query.options import PARTIAL, QueryAnswer, QueryOptions
-from query.parse import DESCRIBE, SHOW, Statement, parse
-from query.plan import plan
+from query.parse import DESCRIBE, EXPLAIN, EXPLAIN_ANALYZE, SHOW, Statement
+from query.planner import Planner, Question
 from query.result_cache import ResultCache
 from query.shape import StreamShape
 from query.tasks import Pruned, Task, make_tasks, prune
 from storage.stream_settings import StreamSettings
 
-EXPLAIN: Final = "explain"
-EXPLAIN_ANALYZE: Final = "explain_analyze"
-_STATEMENTS_KEPT: Final = 500
-_PLANS_KEPT: Final = 500
 _SAMPLE_ROWS: Final = 200  # that DESCRIBE looks at for sample values
 _UNPLANNED: Final = DistributedPlan(CONSTANT, Leaf(()), "", (), (), ())
 _MERGE_SECONDS_MIN: Final = 5.0  # for the merge of what came before the time was over
@@ -61,6 +56,7 @@ class _Query:
 
     id: str
     tenant: str
+    question: Question
     options: QueryOptions
     deadline_s: float
     statement: Statement
@@ -102,12 +98,11 @@ class Queries:
         self._clock = clock
         self._streams = streams
         self._ledger = Ledger()
+        self._planner = Planner(executor, clock)
         self._results: ResultCache[QueryAnswer] = ResultCache(RESULT_CACHE_BYTES)
         self._admission = Admission(QUERIES_RUNNING_MAX, TENANT_QUERIES_RUNNING_MAX, TENANT_QUERIES_WAITING_MAX)
         self._lock = threading.Lock()
         self._running: dict[str, _Query] = {}
-        self._statements: OrderedDict[Any, Statement] = OrderedDict()
-        self._plans: OrderedDict[Any, DistributedPlan] = OrderedDict()
 
     def answer(self, text: str, parameters: Any, tenant: str, options: QueryOptions) -> QueryAnswer:
         """Answer one statement over one snapshot of every shard.
@@ -120,7 +115,7 @@ class Queries:
             kind = query.statement.kind
             if kind in (EXPLAIN, EXPLAIN_ANALYZE):
                 return self._explain(query, started_s)
-            key = self._snapshot(query, text, parameters)
+            key = self._snapshot(query)
             kept = self._results.get(key) if options.cache else None
             if kept is not None:
                 return kept.again(self._clock.steady_s() - started_s)
@@ -140,7 +135,7 @@ class Queries:
         """
         started_s = shown_s = self._clock.steady_s()
         with self._query(text, parameters, tenant, options) as query:
-            self._snapshot(query, text, parameters)
+            self._snapshot(query)
             self._prepare(query, PROGRESS_SEGMENTS_MAX, TASK_ROWS_MAX)
             for answer in self._run(query):
                 query.answers.append(answer)
@@ -154,7 +149,7 @@ class Queries:
         """The rows in pieces. Where no order is asked for, each is passed on and forgotten once it is there."""
         started_s = self._clock.steady_s()
         with self._query(text, parameters, tenant, options) as query:
-            self._snapshot(query, text, parameters)
+            self._snapshot(query)
             self._prepare(query, 1, STREAM_ROWS_MAX)
             if not query.plan.piecewise:
                 self._run_all(query)
@@ -174,7 +169,7 @@ class Queries:
     ) -> tuple[DistributedPlan, list[Task]]:
         """The plan and the tasks of a query, for somebody who runs them himself under `options.query_id`."""
         with self._query(text, parameters, tenant, options) as query:
-            self._snapshot(query, text, parameters)
+            self._snapshot(query)
             self._prepare(query, 1, STREAM_ROWS_MAX)
             query.pinned = False
             return query.plan, query.tasks
@@ -200,12 +195,15 @@ class Queries:
     def _query(self, text: str, parameters: Any, tenant: str, options: QueryOptions) -> Iterator[_Query]:
         """A query that holds a slot, is known under its id, and leaves nothing behind on the workers."""
         deadline_s = self._clock.steady_s() + options.timeout_s
-        statement = self._parse(text, parameters, options.dialect)
+        question = (text, repr(parameters), options.dialect)
+        statement = self._planner.parse(question, parameters)
         settings = {stream.name: stream for stream in self._streams.known_streams(tenant)}
         if statement.kind == SHOW or not statement.streams <= settings.keys():
             settings = {stream.name: stream for stream in self._streams.streams(tenant)}
         check_streams(statement, settings)
-        query = _Query(options.query_id or secrets.token_hex(8), tenant, options, deadline_s, statement, settings)
+        query = _Query(
+            options.query_id or secrets.token_hex(8), tenant, question, options, deadline_s, statement, settings
+        )
         finished = False
         with self._lock:
             self._running[query.id] = query
@@ -223,20 +221,6 @@ class Queries:
             if not finished and len(query.answers) < len(query.tasks):
                 self._backend.cancel(query.id)
 
-    def _parse(self, text: str, parameters: Any, dialect: str | None) -> Statement:
-        key = (text, repr(parameters), dialect)
-        with self._lock:
-            statement = self._statements.get(key)
-            if statement is not None:
-                self._statements.move_to_end(key)
-                return statement
-        statement = parse(text, parameters)
-        with self._lock:
-            self._statements[key] = statement
-            while len(self._statements) > _STATEMENTS_KEPT:
-                self._statements.popitem(last=False)
-        return statement
-
     def _left_s(self, query: _Query) -> float:
         if query.stop is not None:
             raise query.stop
@@ -245,37 +229,22 @@ class Queries:
             raise _too_late(query.options.timeout_s)
         return left
 
-    def _snapshot(self, query: _Query, text: str, parameters: Any) -> Any:
+    def _snapshot(self, query: _Query) -> Any:
         """Take the snapshot of every stream that is read; returns the key of the question over this snapshot."""
         statement = query.statement
         streams = sorted(query.settings if statement.kind == SHOW else statement.streams)
         if streams:
-            query.holdings = self._describe(query, streams)
+            query.pinned = True
+            query.holdings = take_snapshot(
+                self._backend, self._ledger, query.id, query.tenant, streams, self._left_s(query)
+            )
         identities = tuple((s, tuple(holding.identity for holding in query.holdings[s])) for s in streams)
         settings = tuple(query.settings[stream] for stream in streams)
-        return (query.tenant, text, repr(parameters), query.options.dialect, identities, settings)
-
-    def _describe(self, query: _Query, streams: list[str]) -> dict[str, list[Holding]]:
-        shards = range(self._backend.shards)
-        known = [self._ledger.versions(shard, query.tenant, streams) for shard in shards]
-        query.pinned = True
-        told = self._backend.describe(query.id, query.tenant, known, self._left_s(query))
-        held = [
-            {stream: self._ledger.learn(shard, query.tenant, stream, told[shard][stream]) for stream in streams}
-            for shard in shards
-        ]
-        if any(holding is None for by_stream in held for holding in by_stream.values()):
-            # Another query learned a newer version meanwhile: ask for whole lists, under the same pins.
-            known = [dict.fromkeys(streams, 0) for _ in shards]
-            told = self._backend.describe(query.id, query.tenant, known, self._left_s(query))
-            held = [{s: self._ledger.learn(n, query.tenant, s, told[n][s]) for s in streams} for n in shards]
-        return {
-            stream: [holding for by_stream in held if (holding := by_stream[stream]) is not None] for stream in streams
-        }
+        return (query.tenant, query.question, identities, settings)
 
     def _prepare(self, query: _Query, segments_max: int, rows_max: int) -> None:
         """Plan the query, prune, and cut it into tasks."""
-        query.plan = self._plan(query)
+        query.plan = self._planner.plan(query.question, query.statement, query.holdings, query.settings)
         leaf = query.plan.leaf
         if leaf.scans:
             query.pruned = prune(leaf, query.holdings)
@@ -283,28 +252,6 @@ class Queries:
         # A task with memtable batches lets go of the pins of its shard; without any there is nothing to let go of.
         pinned = {holding.shard for held in query.holdings.values() for holding in held if holding.batches}
         query.pinned = bool(pinned - {task.shard for task in query.tasks if task.memtable})
-
-    def _plan(self, query: _Query) -> DistributedPlan:
-        shapes = {stream: merged_shape(holdings) for stream, holdings in query.holdings.items()}
-        attributes = {stream: query.settings[stream].timestamp for stream in query.holdings}
-        key = None
-        if query.statement.kind not in (SHOW, DESCRIBE):
-            read = tuple((stream, shape.signature, attributes[stream]) for stream, shape in shapes.items())
-            # The statement itself, not its id: it lives as long as its plans.
-            key = (query.statement, read)
-            with self._lock:
-                known = self._plans.get(key)
-                if known is not None:
-                    self._plans.move_to_end(key)
-                    return known
-        now_us = self._clock.now_us()
-        planned = plan(query.statement, shapes, self._executor, now_us=now_us, time_attributes=attributes)
-        if key is not None and planned.repeatable:
-            with self._lock:
-                self._plans[key] = planned
-                while len(self._plans) > _PLANS_KEPT:
-                    self._plans.popitem(last=False)
-        return planned
 
     def _run(self, query: _Query) -> Iterator[Answer]:
         """The answers of the query's tasks as they come, within its budgets."""
@@ -394,7 +341,7 @@ class Queries:
     # --- statements about statements ------------------------------------------------------------------------------
 
     def _explain(self, query: _Query, started_s: float) -> QueryAnswer:
-        self._snapshot(query, "", None)
+        self._snapshot(query)
         self._prepare(query, TASK_SEGMENTS_MAX, TASK_ROWS_MAX)
         merged = None
         if query.statement.kind == EXPLAIN_ANALYZE:
@@ -411,13 +358,18 @@ class Queries:
     def _samples(self, query: _Query, stream: str, shape: StreamShape) -> pa.Table | None:
         if not shape.rows:
             return None
-        options = QueryOptions(timeout_s=self._left_s(query))
         # Its own slot would wait for this one.
-        text = f'SELECT * FROM "{stream}" ORDER BY timestamp DESC LIMIT {_SAMPLE_ROWS}'
+        question = (f'SELECT * FROM "{stream}" ORDER BY timestamp DESC LIMIT {_SAMPLE_ROWS}', "None", None)
         inner = _Query(
-            secrets.token_hex(8), query.tenant, options, query.deadline_s, self._parse(text, None, None), query.settings
+            secrets.token_hex(8),
+            query.tenant,
+            question,
+            QueryOptions(timeout_s=self._left_s(query)),
+            query.deadline_s,
+            self._planner.parse(question, None),
+            query.settings,
         )
-        self._snapshot(inner, text, None)
+        self._snapshot(inner)
         self._prepare(inner, TASK_SEGMENTS_MAX, TASK_ROWS_MAX)
         try:
             self._run_all(inner)

@@ -91,8 +91,8 @@ def _pruned(part: Pruned) -> _Row:
     detail = (
         f"{part.stream}: {skipped} of {len(part.holding.segments)} segments pruned{f': {reasons}' if reasons else ''}"
     )
-    memtable = part.holding.memtable.rows
-    return ("prune", f"shard-{part.holding.shard}", skipped, None, memtable, None, None, f"{detail}; rows: memtable")
+    detail += f"; {part.holding.memtable.rows} rows in the memtable"
+    return ("prune", f"shard-{part.holding.shard}", skipped, None, None, None, None, detail)
 
 
 def _task(task: Task, answer: Answer | None) -> _Row:

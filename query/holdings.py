@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from query.shape import StreamShape, merge_shapes, shape_of_batches, shape_of_segments
 from storage.snapshot import Segment, StreamSnapshot
@@ -50,6 +50,17 @@ class Holding:
     def identity(self) -> tuple[int, int, int]:
         """Says which events are in the snapshot: equal identities hold equal rows."""
         return (self.shard, self.version, self.visible_offset)
+
+
+class Describer(Protocol):
+    """The part of query.backend.Backend that takes snapshots."""
+
+    @property
+    def shards(self) -> int: ...
+
+    def describe(
+        self, query_id: str, tenant: str, known: Sequence[Mapping[str, int]], timeout_s: float
+    ) -> list[Mapping[str, Told]]: ...
 
 
 class Teller:
@@ -128,3 +139,22 @@ def _change(before: tuple[Segment, ...], after: tuple[Segment, ...]) -> tuple[tu
     old = {segment.name for segment in before}
     new = {segment.name for segment in after}
     return tuple(segment for segment in after if segment.name not in old), frozenset(old - new)
+
+
+def take_snapshot(
+    backend: Describer, ledger: Ledger, query_id: str, tenant: str, streams: list[str], timeout_s: float
+) -> dict[str, list[Holding]]:
+    """What every shard holds of each stream at one snapshot per shard, which it pins under `query_id`."""
+    shards = range(backend.shards)
+
+    def learn(known: list[dict[str, int]]) -> list[dict[str, Holding | None]]:
+        told = backend.describe(query_id, tenant, known, timeout_s)
+        return [
+            {stream: ledger.learn(shard, tenant, stream, told[shard][stream]) for stream in streams} for shard in shards
+        ]
+
+    held = learn([ledger.versions(shard, tenant, streams) for shard in shards])
+    if any(holding is None for by_stream in held for holding in by_stream.values()):
+        # Another query learned a newer version meanwhile: take a snapshot anew, with whole lists.
+        held = learn([dict.fromkeys(streams, 0) for _ in shards])
+    return {stream: [holding for by_stream in held if (holding := by_stream[stream]) is not None] for stream in streams}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -18,18 +18,24 @@ from core.ids import check_name
 from core.limits import SQL_BYTES_MAX
 from query.allow import check_allowed, other_statement, refusal
 from query.dialect import DIALECT, RESERVED, words
+from query.dialects import ENGINE, known_dialect, to_engine
 from query.mistakes import syntax_error
 from query.search.calls import replace_calls
 
 SELECT: Final = "select"
 DESCRIBE: Final = "describe"
 SHOW: Final = "show"
+EXPLAIN: Final = "explain"
+EXPLAIN_ANALYZE: Final = "explain_analyze"
+
+_SHOWN_MAX: Final = 300  # characters of a translated query in a message
 
 Parameters = Sequence[Any] | Mapping[str, Any]
 
 # Statements whose words are names to the grammar here.
 _OTHER_STATEMENTS: Final = words("alter drop grant insert install revoke rollback checkpoint call export import vacuum")
 _FIRST_WORD = re.compile(r"\s*([a-z]+)", re.IGNORECASE)
+_EXPLAIN = re.compile(r"\s*explain(?P<analyze>\s+analyze|\s*\(\s*analyze\s*\))?(?=[\s(])", re.IGNORECASE)
 _SHOW = re.compile(r"\s*show\s+(streams|tables)\s*;?\s*\Z", re.IGNORECASE)
 
 
@@ -37,31 +43,63 @@ _SHOW = re.compile(r"\s*show\s+(streams|tables)\s*;?\s*\Z", re.IGNORECASE)
 class Statement:
     """A checked statement. `streams` are the names it reads, `tree` is sqlglot's, never to be changed in place."""
 
-    kind: str  # SELECT, DESCRIBE (a stream) or SHOW
+    kind: str  # SELECT, DESCRIBE (a stream), SHOW; EXPLAIN or EXPLAIN_ANALYZE of the SELECT that the rest is about
     tree: exp.Expr | None
     streams: frozenset[str]
     text: str = ""
 
 
-def parse(sql: str, params: Parameters | None = None) -> Statement:
+def parse(sql: str, params: Parameters | None = None, dialect: str | None = None) -> Statement:
     """The one statement in `sql`, with `params` (by position for `?` and `$1`, by name for `$name`) put in as values.
 
-    Raises InvalidQuery, with line and column where known, for anything that is not one allowed statement.
+    `dialect` is that of `sql` where it is not the engine's: one of query.dialects.DIALECTS. Raises InvalidQuery, with
+    line and column where known, for anything that is not one allowed statement.
     """
+    language = known_dialect(dialect) if dialect is not None else ENGINE
     if len(sql.encode()) > SQL_BYTES_MAX:
         raise InvalidQuery(f"a query of {len(sql.encode())} bytes is too long: at most {SQL_BYTES_MAX}")
     if RESERVED in sql.lower():
         raise InvalidQuery(f"the text {RESERVED!r} is reserved: take it out of the query")
     if _SHOW.match(sql):
         return Statement(SHOW, None, frozenset())
+    kind, inner = _explained(sql)
+    if language == ENGINE:
+        return _statement(kind, inner, params)
+    translated = to_engine(inner, language)
+    try:
+        statement = _statement(kind, translated, params)
+    except InvalidQuery as error:
+        # Its place is one in a text that nobody wrote.
+        raise InvalidQuery(f"{error} (in DuckDB's SQL: {_shortened(translated)})") from error
+    for node in statement.tree.walk() if statement.tree is not None else ():
+        node.meta.pop("line", None)
+    return replace(statement, text=inner)
+
+
+def _explained(sql: str) -> tuple[str, str]:
+    """The kind of the statement `sql` and the query that it is about, every character at its place."""
+    found = _EXPLAIN.match(sql)
+    if found is None:
+        return SELECT, sql
+    blank = "".join(character if character == "\n" else " " for character in found[0])
+    return EXPLAIN_ANALYZE if found["analyze"] else EXPLAIN, blank + sql[found.end() :]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…"
+
+
+def _statement(kind: str, sql: str, params: Parameters | None) -> Statement:
     numbered = _number_parameters(sql)
     tree = _one_tree(numbered)
+    if kind != SELECT and isinstance(tree, (exp.Describe, exp.Summarize)):
+        raise InvalidQuery(f"{kind.replace('_', ' ')} takes a SELECT: there is no plan of a {tree.key} statement")
     if isinstance(tree, exp.Describe) and isinstance(tree.this, exp.Table):
         return Statement(DESCRIBE, tree, frozenset({stream_name(tree.this)}))
     check_allowed(tree)
     _bind(tree, params)
     replace_calls(tree, numbered)
-    return Statement(SELECT, tree, frozenset(_streams(tree, frozenset())), sql)
+    return Statement(kind, tree, frozenset(_streams(tree, frozenset())), sql)
 
 
 def _number_parameters(sql: str) -> str:

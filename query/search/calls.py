@@ -9,7 +9,7 @@ from sqlglot import exp
 from core.batch import TIMESTAMP
 from core.errors import InvalidQuery
 from query.allow import refusal
-from query.dialect import call_name
+from query.dialect import call_name, render
 from query.search.compile import compile_search
 from query.search.conditions import call, enclosed
 from query.search.moments import interval
@@ -25,9 +25,16 @@ def replace_calls(tree: exp.Expr, sql: str) -> None:
     for node in list(tree.find_all(exp.Anonymous)):
         name = call_name(node)
         if name == MATCHES:
-            node.replace(_matches(node, sql))
+            _replace(node, _matches(node, sql))
         elif name == LAST and _is_truth_place(node):
             node.replace(_last(node))
+
+
+def _replace(node: exp.Anonymous, condition: exp.Expr) -> None:
+    if isinstance(node.parent, exp.Select) and node.arg_key == "expressions":
+        # The column keeps the name that the call would give it.
+        condition = exp.Alias(this=condition, alias=exp.to_identifier(render(node), quoted=True))
+    node.replace(condition)
 
 
 def _matches(node: exp.Anonymous, sql: str) -> exp.Expr:

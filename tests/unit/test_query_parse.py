@@ -10,7 +10,7 @@ import pytest
 from core.errors import BudgetExceeded, InvalidQuery
 from query.dialect import render
 from query.executor import Executor
-from query.parse import DESCRIBE, SHOW, parse
+from query.parse import DESCRIBE, EXPLAIN, EXPLAIN_ANALYZE, SHOW, parse
 
 pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result")
 
@@ -51,7 +51,11 @@ LOAD httpfs
 SET threads = 1
 PRAGMA version
 CALL foo()
-EXPLAIN SELECT 1
+EXPLAIN DELETE FROM logs
+EXPLAIN ANALYZE SELECT * FROM read_csv('x')
+EXPLAIN DESCRIBE logs
+EXPLAIN EXPLAIN SELECT 1
+EXPLAIN
 CHECKPOINT
 USE x
 BEGIN
@@ -99,6 +103,25 @@ def test_streams_are_the_tables_that_no_cte_defines() -> None:
     assert parse("WITH RECURSIVE r AS (SELECT 1 AS n UNION ALL SELECT n FROM r) SELECT * FROM r").streams == frozenset()
     assert parse("DESCRIBE logs").kind == DESCRIBE
     assert parse("show tables;").kind == SHOW
+
+
+@pytest.mark.parametrize(
+    ("sql", "kind"),
+    [
+        ("EXPLAIN SELECT service FROM logs WHERE x = $1", EXPLAIN),
+        ("explain analyze\nSELECT service FROM logs WHERE x = $1", EXPLAIN_ANALYZE),
+        ("EXPLAIN (ANALYZE) SELECT service FROM logs WHERE x = $1", EXPLAIN_ANALYZE),
+        ("EXPLAIN (SELECT service FROM logs WHERE x = $1)", EXPLAIN),
+        ("EXPLAIN WITH t AS (SELECT * FROM logs) SELECT * FROM t WHERE x = $1", EXPLAIN),
+    ],
+)
+def test_explain_is_about_the_query_behind_it(sql: str, kind: str) -> None:
+    statement = parse(sql, [1])
+    assert (statement.kind, statement.streams) == (kind, {"logs"})
+    assert statement.tree is not None
+    assert "x = 1" in render(statement.tree)
+    assert "explain" not in statement.text.lower()
+    assert statement.text.index("$1") == sql.index("$1")
 
 
 def test_parameters_are_values_and_never_text() -> None:

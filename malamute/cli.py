@@ -107,9 +107,12 @@ def ingest(
 
 @app.command()
 def sql(
-    query: Annotated[str, typer.Argument(metavar="SELECT", help="one SELECT in DuckDB's dialect", show_default=False)],
+    query: Annotated[
+        str, typer.Argument(metavar="SELECT", help="a SELECT, EXPLAIN, DESCRIBE or SHOW STREAMS", show_default=False)
+    ],
     format_: Annotated[str, typer.Option("--format", help="table, json, ndjson, csv or arrow")] = "table",
     timeout_s: Annotated[float, typer.Option("--timeout", help="seconds")] = 300.0,
+    dialect: Annotated[str | None, typer.Option("--dialect", help="of the SELECT: postgres, clickhouse …")] = None,
     address: Address = None,
     storage: Storage = None,
     name: Name = None,
@@ -118,7 +121,27 @@ def sql(
     from malamute.commands import sql as command
     from malamute.commands.store import Choice
 
-    command.run(Choice(address, storage, name), query, format_, timeout_s)
+    command.run(Choice(address, storage, name), query, format_, timeout_s, dialect)
+
+
+@app.command()
+def search(
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help='such as: service:web -status:info "lost peer"', show_default=False)
+    ],
+    stream: Annotated[str | None, typer.Option("--stream", help="may be left out where there is just one")] = None,
+    last: Annotated[str | None, typer.Option("--last", metavar="AGE", help="how far back: 15m, 2h, 7d")] = None,
+    limit: Annotated[int, typer.Option("-n", "--limit", help="events to show, newest first")] = 100,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Find events by words and attributes, newest first."""
+    from malamute.commands import search as command
+    from malamute.commands.store import Choice
+
+    command.run(Choice(address, storage, name), query, stream, last, limit, as_json)
 
 
 @app.command()

@@ -17,6 +17,25 @@ class Status:
         return list(self._numbers["shards"])
 
     @property
+    def readers(self) -> list[dict[str, Any]]:
+        """One dict per reader: pid, node, memory, caches."""
+        return list(self._numbers["readers"])
+
+    @property
+    def cache_hits(self) -> dict[str, tuple[int, int]]:
+        """Per cache, how often it had the answer, and how often it was asked, since its processes started.
+
+        `results`: whole answers, `states`: partial states of segments, `indexes`: indexes of segments in memory.
+        """
+        kept = self._numbers["coordinator"]["result_cache"]
+        found = {"results": (kept["hits"], kept["hits"] + kept["misses"])}
+        workers = [worker["caches"] for worker in (*self.shards, *self.readers) if "caches" in worker]
+        for cache in ("states", "indexes"):
+            hits = sum(worker[cache].get("hits", 0) for worker in workers)
+            found[cache] = (hits, hits + sum(worker[cache].get("misses", 0) for worker in workers))
+        return found
+
+    @property
     def events(self) -> int:
         """Events held by all shards that answered."""
         return sum(shard.get("events", 0) for shard in self.shards)

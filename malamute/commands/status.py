@@ -21,5 +21,8 @@ def run(choice: Choice, as_json: bool) -> bool:
         out.print(shards_table(status.shards))
         out.print()
         names = ", ".join(streams) or "none yet"
+        hits = [f"{cache} {found / asked:.0%}" for cache, (found, asked) in status.cache_hits.items() if asked]
+        if hits:
+            out.print(f"answered by caches: {', '.join(hits)}", soft_wrap=True)
         out.print(f"{store.where}: {count_text(status.events)} events; streams: {names}", soft_wrap=True)
     return all(shard["state"] == "serving" and not shard.get("poisoned") for shard in status.shards)

@@ -56,6 +56,12 @@ class SearchEvents:
         self._connection.register("held", pa.table(table))
         self.warnings: tuple[str, ...] = ()
 
+    def __enter__(self) -> SearchEvents:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
     def rows(self, search: str, alias: str | None = None) -> list[int]:
         """The numbers of the events that `search` finds."""
         sql = "SELECT 1 FROM logs WHERE " + (f"matches($1, {alias})" if alias else "matches($1)")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import duckdb
 import pytest
 from hypothesis import given, settings
@@ -89,7 +92,6 @@ def test_words_of_a_search_are_needed(pattern: Pattern, needed: tuple[str, ...])
     assert expressed(word_expression(pattern)) is not None
 
 
-ENGINE = duckdb.connect()
 ALPHABET = "aAkKiIsS09_ .-/%\\\"'|[(?+*$^\n\té\u212a\u0130\u0131\u017fßΣσς日\U0001f600"
 VALUES = st.text(alphabet=ALPHABET, max_size=12)
 PATTERNS = st.lists(
@@ -101,12 +103,18 @@ TEMPLATES = (
 )  # fmt: skip
 
 
-def check_needed(where: exp.Expr, values: list[str]) -> None:
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Any]:
+    with duckdb.connect() as connection:
+        yield connection
+
+
+def check_needed(engine: Any, where: exp.Expr, values: list[str]) -> None:
     """Every one of `values` that the engine lets through `where` holds the tokens that are said to be needed."""
     needed = required_tokens(where)
     sql = f"SELECT c FROM (SELECT unnest($1::VARCHAR[]) AS c) WHERE {render(where)}"
     try:
-        matching = ENGINE.execute(sql, [values]).fetchall()
+        matching = engine.execute(sql, [values]).fetchall()
     except (duckdb.InvalidInputException, duckdb.SyntaxException):
         return
     for (value,) in matching:
@@ -116,16 +124,16 @@ def check_needed(where: exp.Expr, values: list[str]) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(TEMPLATES), VALUES, st.lists(VALUES, max_size=6))
-def test_no_matching_value_lacks_a_needed_word(template: str, text: str, values: list[str]) -> None:
+def test_no_matching_value_lacks_a_needed_word(engine: Any, template: str, text: str, values: list[str]) -> None:
     variants = [text, text.upper(), text.lower(), f"a{text}", f"{text}0", f" {text}-", text.replace("%", "k")]
     swapped = [v.replace("k", "\u212a").replace("i", "\u0130").replace("s", "\u017f") for v in variants]
-    check_needed(condition(template.replace("{}", literal(text))), [*values, *variants, *swapped])
+    check_needed(engine, condition(template.replace("{}", literal(text))), [*values, *variants, *swapped])
 
 
 @settings(max_examples=300, deadline=None)
 @given(PATTERNS, st.lists(VALUES, max_size=6), st.booleans())
 def test_no_value_that_a_search_finds_lacks_a_needed_word(
-    parts: list[str | Wild], values: list[str], whole: bool
+    engine: Any, parts: list[str | Wild], values: list[str], whole: bool
 ) -> None:
     pattern: Pattern = tuple(
         part
@@ -135,15 +143,15 @@ def test_no_value_that_a_search_finds_lacks_a_needed_word(
     filled = "".join("k9" if part is Wild.ANY else "i" if part is Wild.ONE else str(part) for part in pattern)
     variants = [filled, filled.upper(), f"x{filled}", f"{filled}_", f"({filled})", filled.replace("k", "\u212a")]
     build = is_like if whole else holds_words
-    check_needed(build(pattern, lambda: exp.column("c")), [*values, *variants])
+    check_needed(engine, build(pattern, lambda: exp.column("c")), [*values, *variants])
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet=ALPHABET, min_size=1, max_size=8), st.text(alphabet=ALPHABET, max_size=8), VALUES)
-def test_a_phrase_is_found_where_its_words_stand(phrase: str, before: str, after: str) -> None:
+def test_a_phrase_is_found_where_its_words_stand(engine: Any, phrase: str, before: str, after: str) -> None:
     """The expression finds exactly what a search of the phrase, with no word going on at its ends, finds."""
     value = before + phrase + after
-    found = ENGINE.execute("SELECT regexp_matches(?, ?)", [value, word_expression((phrase,))]).fetchone()
+    found = engine.execute("SELECT regexp_matches(?, ?)", [value, word_expression((phrase,))]).fetchone()
     if not _goes_on(before, phrase) and not _goes_on(phrase, after):
         assert found == (True,)
 

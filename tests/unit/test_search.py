@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -163,8 +164,9 @@ CASES: list[tuple[str, list[int]]] = [
 
 
 @pytest.fixture(scope="module")
-def events() -> SearchEvents:
-    return SearchEvents(EVENTS)
+def events() -> Iterator[SearchEvents]:
+    with SearchEvents(EVENTS) as events:
+        yield events
 
 
 @pytest.mark.parametrize(("search", "rows"), CASES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -28,7 +29,7 @@ from query.search.syntax import (
     Wild,
     Words,
 )
-from tests.support.search_events import SearchEvents
+from tests.support.search_events import Event, SearchEvents
 
 READ: list[tuple[str, Node]] = [
     ("timeout", Words(("timeout",), 0)),
@@ -160,15 +161,19 @@ PIECES = [
     *sorted(words("AND OR CIDR( 10.0.0.0/8 ::1/64 , : @ 2026-01-01 now-15m true ' é 😀 % _ $1 __malamute")),
     *('"', "\\", " ", "\t", "\n"),
 ]
-STREAM = SearchEvents(
-    [
-        {"service": ("str", "a"), "n": ("int", 1), "message": ("str", "a 1 é"), "rest:rare": ("str", "a")},
-        {"tags": ("str[]", ["a"]), "http.status_code": ("float", 1.5), "a": ("bool", True), "n": ("str", "-5")},
-    ]
-)
+EVENTS: list[Event] = [
+    {"service": ("str", "a"), "n": ("int", 1), "message": ("str", "a 1 é"), "rest:rare": ("str", "a")},
+    {"tags": ("str[]", ["a"]), "http.status_code": ("float", 1.5), "a": ("bool", True), "n": ("str", "-5")},
+]
 
 
-def check_any(text: str) -> None:
+@pytest.fixture(scope="module")
+def stream() -> Iterator[SearchEvents]:
+    with SearchEvents(EVENTS) as events:
+        yield events
+
+
+def check_any(stream: SearchEvents, text: str) -> None:
     """`text` is a search that runs, or an InvalidQuery with a place."""
     try:
         condition = compile_search(text)
@@ -180,24 +185,24 @@ def check_any(text: str) -> None:
     if condition is None:
         return
     try:
-        STREAM.rows(text)
+        stream.rows(text)
     except InvalidQuery as error:
         assert "is no time" in str(error)
 
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
-def test_pieces_put_together_by_chance_run_or_are_refused(text: str) -> None:
-    check_any(text)
+def test_pieces_put_together_by_chance_run_or_are_refused(stream: SearchEvents, text: str) -> None:
+    check_any(stream, text)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=40))
-def test_any_text_runs_or_is_refused(text: str) -> None:
-    check_any(text)
+def test_any_text_runs_or_is_refused(stream: SearchEvents, text: str) -> None:
+    check_any(stream, text)
 
 
-def test_mutations_of_good_searches_run_or_are_refused() -> None:
+def test_mutations_of_good_searches_run_or_are_refused(stream: SearchEvents) -> None:
     rng = random.Random(11)
     good = [text for text, _ in READ] + [text for text, _, _ in REFUSED]
     for _ in range(1_500):
@@ -213,7 +218,7 @@ def test_mutations_of_good_searches_run_or_are_refused() -> None:
                     text = text[at:] + text[:at]
                 case _:
                     text = text[:at] + rng.choice(good)[rng.randrange(3) :]
-        check_any(text)
+        check_any(stream, text)
 
 
 def test_a_search_is_put_in_the_place_of_its_call() -> None:

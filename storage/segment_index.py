@@ -24,8 +24,8 @@ from storage.snapshot import Segment
 from storage.token_blooms import may_hold
 from storage.zone_maps import Bound
 
-# Python objects of a decoded header per byte of the index, without its filters (measured: see the format page).
-_HEADER_FACTOR: Final = 8
+# Bytes of Python objects for a byte of the header (measured: 6 to 15).
+_HEADER_FACTOR: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +105,13 @@ class SegmentIndexes:
                 known = self._touch(segment.name)
             if known is not None:
                 return known
-            index, size = self._read(segment)
-            with self._lock:
-                self._keep(segment.name, index, size)
-                self._busy.pop(segment.name, None)
+            try:
+                index, size = self._read(segment)
+                with self._lock:
+                    self._keep(segment.name, index, size)
+            finally:
+                with self._lock:
+                    self._busy.pop(segment.name, None)
             return index
 
     def _touch(self, name: str) -> SegmentIndex | None:

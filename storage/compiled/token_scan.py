@@ -57,8 +57,9 @@ def find_tokens(
     """
     base = address_of(data)
     starts, ends = np.empty(_BATCH + 64, np.int64), np.empty(_BATCH + 64, np.int64)
-    hashes = np.empty(_BATCH + 64, np.uint64)
-    starts_at, ends_at, hashes_at = address_of(starts), address_of(ends), address_of(hashes)
+    hashes, longer = np.empty(_BATCH + 64, np.uint64), np.empty(_BATCH + 64, np.int64)
+    starts_at, ends_at = address_of(starts), address_of(ends)
+    hashes_at, longer_at = address_of(hashes), address_of(longer)
     began = ended = 0  # a token whose end is in a later block has begun only
     text, place, last = 1, int(offsets[0]), int(offsets[-1])
     before = _ZERO  # 1 when the byte before `place` belongs to a word
@@ -76,7 +77,7 @@ def find_tokens(
         ended = _places(shifted & (~word | cuts), place, ends_at, ended)
         place += 64
         if began >= _BATCH:
-            _hash_all(base, starts_at, ends_at, ended, hashes_at)
+            _hash_all(base, starts_at, ends_at, ended, hashes_at, longer_at)
             slots, count = _add(hashes, ended, table, slots, distinct, count)
             if count < 0:
                 return slots, count
@@ -84,7 +85,7 @@ def find_tokens(
             began, ended = began - ended, 0
     if began > ended:
         ends[ended] = last
-    _hash_all(base, starts_at, ends_at, began, hashes_at)
+    _hash_all(base, starts_at, ends_at, began, hashes_at, longer_at)
     return _add(hashes, began, table, slots, distinct, count)
 
 
@@ -104,10 +105,43 @@ def _places(bits: np.uint64, base: int, places: int, used: int) -> int:
 
 
 @kernel
-def _hash_all(base: int, starts: int, ends: int, tokens: int, hashes: int) -> None:
+def _hash_all(base: int, starts: int, ends: int, tokens: int, hashes: int, longer: int) -> None:
+    """Write the hash of each token to the array at `hashes`; the one at `longer` is scratch."""
+    count = 0
     for place in range(0, 8 * tokens, 8):
+        # The first 8 bytes of all tokens, without a branch: they are the whole of most.
         start = int(load64(starts, place))
-        store64(hashes, place, _hash(base, start, int(load64(ends, place)) - start))
+        length = int(load64(ends, place)) - start
+        store64(hashes, place, _mixed(np.uint64(length) * _LENGTH, _word(base, start, length)))
+        store64(longer, 8 * count, place)
+        count += int(length > 8)
+    for index in range(count):
+        place = int(load64(longer, 8 * index))
+        start, end = int(load64(starts, place)) + 8, int(load64(ends, place))
+        state = load64(hashes, place)
+        while start < end:
+            state = _mixed(state, _word(base, start, end - start))
+            start += 8
+        store64(hashes, place, state)
+    for place in range(0, 8 * tokens, 8):
+        state = load64(hashes, place) * _END
+        state ^= state >> _SHIFT
+        store64(hashes, place, state if state else _ONE)
+
+
+@kernel
+def _word(base: int, start: int, length: int) -> np.uint64:
+    """Up to 8 bytes of a token, lowered, zero behind its end."""
+    word = load64(base, start) & (_ALL >> np.uint64(64 - 8 * min(length, 8)))
+    low = word & _LOW_BITS
+    upper = ((low + _FROM_A) ^ (low + _BEYOND_Z)) & ~word & _TOP_BITS
+    return word | (upper >> _TWO)
+
+
+@kernel
+def _mixed(state: np.uint64, word: np.uint64) -> np.uint64:
+    state = (state ^ word) * _WORD
+    return state ^ (state >> _SHIFT)
 
 
 @kernel
@@ -141,28 +175,6 @@ def _add(
         distinct[count] = hashes[index]
         count += found
     return slots, count
-
-
-@kernel
-def _hash(base: int, start: int, length: int) -> np.uint64:
-    state = np.uint64(length) * _LENGTH
-    # Tokens of up to 8 bytes, most of them, without a branch.
-    state = _mixed(state, load64(base, start) & (_ALL >> np.uint64(64 - 8 * min(length, 8))))
-    while length > 8:
-        start += 8
-        length -= 8
-        state = _mixed(state, load64(base, start) & (_ALL >> np.uint64(64 - 8 * min(length, 8))))
-    state *= _END
-    state ^= state >> _SHIFT
-    return state if state else _ONE
-
-
-@kernel
-def _mixed(state: np.uint64, word: np.uint64) -> np.uint64:
-    low = word & _LOW_BITS
-    upper = ((low + _FROM_A) ^ (low + _BEYOND_Z)) & ~word & _TOP_BITS
-    state = (state ^ (word | (upper >> _TWO))) * _WORD
-    return state ^ (state >> _SHIFT)
 
 
 @kernel

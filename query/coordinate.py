@@ -353,7 +353,7 @@ class Queries:
     def _described(self, query: _Query) -> pa.Table:
         (stream,) = query.statement.streams
         shape = merged_shape(query.holdings[stream])
-        return describe_stream(shape)
+        return describe_stream(shape, self._samples(query, stream, shape))
 
     def _samples(self, query: _Query, stream: str, shape: StreamShape) -> pa.Table | None:
         if not shape.rows:

@@ -214,3 +214,24 @@ def test_what_is_kept_on_disk_is_not_taken_for_another_store(ray_session, tmp_pa
             assert client.sql("SELECT sum(n) AS s FROM logs WHERE n < 9 + 0 * length(now()::VARCHAR)").scalar() == value
             assert client.sql("SELECT sum(n) AS s FROM logs").scalar() == value
         shutil.rmtree(directory)
+
+
+def test_describe_shows_kinds_shares_and_values(filled):
+    filled.write("described", [{"a": 1, "b": "x"}, {"a": 2, "b": "x"}, {"a": "two"}])
+    filled.flush()
+    filled.write("described", [{"a": 3}])
+    rows = {row["column_name"]: row for row in filled.sql("DESCRIBE described").to_pylist()}
+    assert (rows["a"]["values"], rows["a"]["share"], rows["b"]["share"]) == (4, 1.0, 0.5)
+    assert sorted(rows["a"]["samples"]) == ["1", "2", "3"] or "two" in rows["a"]["samples"]
+    assert rows["b"]["samples"] == ["x"]
+
+
+def test_explain_analyze_shows_what_was_pruned_and_what_each_part_cost(filled):
+    plan = filled.sql("EXPLAIN SELECT n FROM logs WHERE timestamp < '2020-01-01'").to_pylist()
+    assert {row["step"] for row in plan} >= {"plan", "leaf", "prune", "merge"}
+    assert any("by time" in row["detail"] for row in plan if row["step"] == "prune")
+    text = "EXPLAIN ANALYZE SELECT service, count(*) FROM logs WHERE matches('gizmo') GROUP BY 1"
+    done = filled.sql(text).to_pylist()
+    tasks = [row for row in done if row["step"] == "task"]
+    assert all(row["milliseconds"] > 0 and row["bytes"] >= 0 for row in tasks) and tasks
+    assert done[-1]["step"] == "result" and done[-1]["rows"] == 3

@@ -133,6 +133,9 @@ def _call(node: exp.Expr, parent: exp.Expr) -> str:
     if isinstance(parent, (exp.Distinct, exp.Order, exp.Ordered, exp.Filter)):
         if isinstance(parent, exp.Distinct) and isinstance(parent.parent, exp.Anonymous):
             return NUMBER if call_name(parent.parent) in _NUMBER_CALLS else PLAIN
+        within = parent.parent.parent if isinstance(parent, exp.Ordered) and parent.parent is not None else None
+        if isinstance(within, exp.WithinGroup) and call_name(within.this) == "percentile_cont":
+            return NUMBER
         return PLAIN
     name = call_name(parent)
     if name == "if" and parent.expressions and parent.expressions[0] is node:

@@ -115,9 +115,11 @@ def _signature(aggregate: _Aggregate, types: list[str], executor: Executor, sess
     constants = [""] * len(types)
     if aggregate.name == "approx_quantile":
         quantile = aggregate.arguments[1]
-        if not isinstance(quantile, exp.Literal):
+        several = isinstance(quantile, exp.Array)
+        if not all(isinstance(part, exp.Literal) for part in (quantile.expressions if several else [quantile])):
             return None
-        types, constants = [types[0], "FLOAT"], ["", render(quantile)]
+        type_ = "FLOAT[]" if several else "FLOAT"
+        types, constants = [types[0], type_], ["", f"CAST({render(quantile)} AS {type_})"]
     if any(type_ == '"NULL"' for type_ in types):
         return None
     return find_signature(aggregate.name, tuple(types), tuple(constants), session, executor.signatures)

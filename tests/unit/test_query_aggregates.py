@@ -57,6 +57,8 @@ def signatures(name: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], li
         if name == "approx_quantile":
             for type_, sql in VALUES.items():
                 yield (type_, "FLOAT"), ("", "0.5"), [f"CAST({sql} AS {type_})", "0.5"]
+                several = "CAST([0.5, 0.9] AS FLOAT[])"
+                yield (type_, "FLOAT[]"), ("", several), [f"CAST({sql} AS {type_})", several]
         elif count == 2:
             for type_, sql in VALUES.items():
                 for other in SECOND:

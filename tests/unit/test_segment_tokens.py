@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from storage.compiled.constants import HASH_END, HASH_LENGTH, HASH_SHIFT, HASH_WORD
-from storage.token_blooms import BLOCK_BYTES, TOKENS_MAX, BloomBuilder, may_hold
+from storage.token_blooms import BLOCK_BYTES, TOKENS_MAX, BloomBuilder, may_hold, used_entries
 from storage.tokens import token_hash, tokens
+from tests.fuzz.fence import fenced
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "formats" / "segment_index.md"
 BUILDER = BloomBuilder()
@@ -92,12 +94,36 @@ def test_a_filter_holds_every_token_it_was_made_of(texts: list[str]) -> None:
     assert bool(bloom) == any(tokens(text) for text in texts)
 
 
-def test_a_buffer_that_ends_with_its_last_byte_is_not_read_beyond() -> None:
-    for size in (0, 1, 31, 32, 63, 64, 65, 127, 128, 200):
-        text = ("ab " * 100)[:size].encode()
-        offsets = pa.py_buffer(np.array([0, size], np.int32).tobytes())
-        array = pa.StringArray.from_buffers(1, offsets, pa.py_buffer(text))
-        assert hashes(array) == expected([text.decode()])
+def test_nothing_is_read_behind_the_buffers() -> None:
+    """Behind them lies memory that may not be touched: one byte too many kills the process."""
+    for size in range(1, 200):
+        text = ("ab " * 100)[:size]
+        for lengths in ([size], [1] * size, [size // 2, size - size // 2]):
+            offsets = fenced(np.cumsum([0, *lengths], dtype=np.int32))
+            data = fenced(np.frombuffer(text.encode(), np.uint8))
+            array = pa.StringArray.from_buffers(len(lengths), pa.py_buffer(offsets), pa.py_buffer(data))
+            assert hashes(array) == expected(array.to_pylist())
+    for size in (1, 8, 9, 64, 100):
+        array = pa.array(["a", "b", None] * size).slice(0, size).dictionary_encode()
+        buffers = []
+        for buffer, used in zip(array.indices.buffers(), (-(-size // 8), 4 * size), strict=True):
+            buffers.append(buffer and pa.py_buffer(fenced(np.frombuffer(buffer, np.uint8)[:used])))
+        codes = pa.Array.from_buffers(pa.int32(), size, buffers)
+        entries = pa.DictionaryArray.from_arrays(codes, array.dictionary)
+        assert used_entries(entries).tolist() == [True] * len(array.dictionary)
+
+
+@pytest.mark.parametrize("room", [(1 << 14, 20_000), (1 << 16, 5_000)], ids=["table", "list of hashes"])
+def test_nothing_is_written_behind_the_memory_of_a_builder(room: tuple[int, int], monkeypatch: Any) -> None:
+    builder = BloomBuilder()
+    monkeypatch.setattr(builder, "_table", fenced(np.zeros(room[0], np.uint64)))
+    monkeypatch.setattr(builder, "_distinct", fenced(np.zeros(room[1], np.uint64)))
+    for count in (10, 1_000, 3_900, 4_000, 5_000, 9_000, 9_100, 12_000, 40_000):
+        texts = [f"x{number}" for number in range(count)]
+        for array in (pa.array(texts), pa.array([" ".join(texts)])):
+            found = builder.hashes_of(array)
+            assert found is None or set(found.tolist()) == expected(texts)
+            assert (found is not None) or count >= 4_000
 
 
 def test_what_lies_under_a_null_does_no_harm() -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
 from core.append import LOCAL, MEMORY
 from core.errors import Fenced, MalamuteError
+from storage.keys import index_key
+from storage.objects import ObjectStore
+from storage.segment_index import SegmentIndexes
+from storage.snapshot import Segment
 from tests.support.shards import STREAM, TENANT, append, check_exactly_once, objects_on, open_on, stored_rows
 from tests.support.simfs import SimFileSystem
 
@@ -52,9 +57,21 @@ def run_life(fs: SimFileSystem, rng: random.Random, oracle: Oracle, steps: int) 
 
 def recovered(state: SimFileSystem) -> list[tuple[int, int]]:
     shard = open_on(state)
-    rows = stored_rows(shard, objects_on(state))
+    objects = objects_on(state)
+    rows = stored_rows(shard, objects)
+    _check_indexes(shard.snapshot(TENANT, STREAM).segments, objects)
     shard.abandon()
     return rows
+
+
+def _check_indexes(segments: Sequence[Segment], objects: ObjectStore) -> None:
+    """Every segment has its index, whole, and nothing else is left beside them."""
+    indexes = SegmentIndexes(objects, 2**20)
+    for segment in segments:
+        index = indexes.get(segment)
+        assert index is not None and sum(index.rows) == segment.rows
+    names = {segment.name for segment in segments}
+    assert {info.key for info in objects.list("shards/0000/segments/")} == names | set(map(index_key, names))
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -28,6 +28,8 @@ NEWEST: Final = "newest"
 OLDEST: Final = "oldest"
 
 _VERSION: Final = 1
+# Of 1,024 shards, each with a full offset. What is longer is none of ours, and its SQL would be too long.
+_CURSOR_CHARACTERS_MAX: Final = 20_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Microseconds of the years 0001 and 9999: no bound.
 _FIRST_US: Final = -62_135_596_800_000_000
@@ -60,8 +62,8 @@ class SearchRequest:
         check_name("stream", self.stream)
         if self.order not in (NEWEST, OLDEST):
             raise InvalidRequest(f"order {self.order!r} is not known: use {NEWEST!r} or {OLDEST!r}")
-        if not 0 < self.limit <= SEARCH_PAGE_ROWS_MAX:
-            raise InvalidRequest(f"limit {self.limit} is not allowed: 1 to {SEARCH_PAGE_ROWS_MAX} events a page")
+        if type(self.limit) is not int or not 0 < self.limit <= SEARCH_PAGE_ROWS_MAX:
+            raise InvalidRequest(f"limit {self.limit!r} is not allowed: 1 to {SEARCH_PAGE_ROWS_MAX} events a page")
         if self.last is not None and (self.start is not None or self.end is not None):
             raise InvalidRequest("last does not go together with start or end: give one of them")
 
@@ -82,8 +84,9 @@ class SearchRequest:
             "end": _moment(place.end_us),
         }
         if place.bounds:
-            within = " OR ".join(f"({SHARD} = {shard} AND {OFFSET} < {offset})" for shard, offset in place.bounds)
-            conditions.append(f"({within})")
+            # Not OR: a thousand of them would be too deep.
+            ends = " ".join(f"WHEN {shard} THEN {offset}" for shard, offset in place.bounds)
+            conditions.append(f"{OFFSET} < CASE {SHARD} {ends} END")
         if place.after is not None:
             time_us, shard, offset = place.after
             parameters["after"] = _moment(time_us)
@@ -107,11 +110,13 @@ class SearchRequest:
 def page_of(request: SearchRequest, cursor: str | None, parameters: dict[str, Any], answer: QueryAnswer) -> Page:
     """The page that `answer` holds, with the cursor to the next one; None after the last."""
     table = answer.table
-    shown = table.drop_columns([SHARD, OFFSET])
+    # By place: a stream may have attributes of these names too. `*` begins with the timestamp.
+    places = (0, table.num_columns - 2, table.num_columns - 1)
+    shown = table.select(range(places[1]))
     if table.num_rows < request.limit:
         return Page(shown, answer.warnings, answer.stats, None)
     last = table.slice(table.num_rows - 1)
-    after = tuple(int(last.column(name).cast(pa.int64())[0].as_py()) for name in (TIMESTAMP, SHARD, OFFSET))
+    after = tuple(int(last.column(place).cast(pa.int64())[0].as_py()) for place in places)
     if cursor is not None:
         bounds = _decoded(cursor, request).bounds
     else:
@@ -127,6 +132,8 @@ def _encoded(request: SearchRequest, start_us: int, end_us: int, after: Any, bou
 
 def _decoded(cursor: str, request: SearchRequest) -> _Place:
     try:
+        if len(cursor) > _CURSOR_CHARACTERS_MAX:
+            raise ValueError(f"{len(cursor)} characters")
         data = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         version, fingerprint, start_us, end_us, after, bounds = msgpack.unpackb(data)
         if version != _VERSION:
@@ -144,7 +151,7 @@ def _decoded(cursor: str, request: SearchRequest) -> _Place:
 def _age_us(text: str) -> int:
     try:
         return int(parse_age(text) * 1_000_000)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise InvalidRequest(f"last {text!r} is no age: write a number and its unit, such as '15m'") from error
 
 

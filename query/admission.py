@@ -29,12 +29,8 @@ class Admission:
     def slot(self, tenant: str, timeout_s: float) -> Iterator[None]:
         """Hold a slot. Raises Overloaded when too many of the tenant wait, BudgetExceeded after `timeout_s`."""
         turn = self._enter(tenant)
-        if turn is not None and not turn.wait(timeout_s):
-            self._leave_queue(tenant, turn)
-            raise BudgetExceeded(
-                f"the query waited {timeout_s:g} s for its turn: run fewer at once, or allow more time",
-                budget="seconds",
-            )
+        if turn is not None:
+            self._wait(tenant, turn, timeout_s)
         try:
             yield
         finally:
@@ -53,15 +49,28 @@ class Admission:
             if self._may_run(tenant) and not self._waiting.get(tenant):
                 self._running[tenant] = self._running.get(tenant, 0) + 1
                 return None
-            queue = self._waiting.setdefault(tenant, deque())
-            if len(queue) >= self._waiting_max:
+            waiting = len(self._waiting.get(tenant, ()))
+            if waiting >= self._waiting_max:
                 raise Overloaded(
-                    f"{len(queue)} queries of tenant {tenant!r} wait already: come back in {QUERY_RETRY_AFTER_S} s",
+                    f"{waiting} queries of tenant {tenant!r} wait already: come back in {QUERY_RETRY_AFTER_S} s",
                     retry_after=QUERY_RETRY_AFTER_S,
                 )
             turn = threading.Event()
-            queue.append(turn)
+            self._waiting.setdefault(tenant, deque()).append(turn)
             return turn
+
+    def _wait(self, tenant: str, turn: threading.Event, timeout_s: float) -> None:
+        came = False
+        try:
+            came = turn.wait(min(timeout_s, threading.TIMEOUT_MAX))
+        finally:
+            if not came:
+                self._leave_queue(tenant, turn)
+        if not came:
+            raise BudgetExceeded(
+                f"the query waited {timeout_s:g} s for its turn: run fewer at once, or allow more time",
+                budget="seconds",
+            )
 
     def _leave_queue(self, tenant: str, turn: threading.Event) -> None:
         with self._lock:

@@ -7,6 +7,10 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from typing import Final
+
+# A thread can wait no longer than threading.TIMEOUT_MAX, and whoever allows an hour and more does not mind a look.
+_WAIT_S_MAX: Final = 3_600.0
 
 
 class Deadlines:
@@ -26,10 +30,11 @@ class Deadlines:
         """Have `call` called after `seconds`; returns what call_off() takes."""
         with self._changed:
             number = next(self._numbers)
-            first = not self._due or time.monotonic() + seconds < self._due[0][0]
-            heapq.heappush(self._due, (time.monotonic() + seconds, number, call))
+            at_s = time.monotonic() + seconds
+            first = not self._due or at_s < self._due[0][0]
+            heapq.heappush(self._due, (at_s, number, call))
             self._open.add(number)
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="deadlines", daemon=True)
                 self._thread.start()
             elif first:
@@ -49,7 +54,8 @@ class Deadlines:
         while True:
             with self._changed:
                 while not self._due or self._due[0][0] > time.monotonic():
-                    self._changed.wait(self._due[0][0] - time.monotonic() if self._due else None)
+                    left_s = self._due[0][0] - time.monotonic() if self._due else _WAIT_S_MAX
+                    self._changed.wait(min(left_s, _WAIT_S_MAX))
                 _, number, call = heapq.heappop(self._due)
                 due = number in self._open
                 self._open.discard(number)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from core.clock import Clock
-from core.errors import BudgetExceeded, MalamuteError, Unavailable, UnknownOutcome
+from core.errors import BudgetExceeded, MalamuteError, Overloaded, Unavailable, UnknownOutcome
 from core.limits import HEDGE_AFTER_S, QUERY_POLL_S, TASKS_IN_FLIGHT_MAX
 from query.fragment import LeafResult
 from query.tasks import Task, shard_worker
@@ -61,6 +62,19 @@ class _Course:
     failed: dict[int, set[str]] = field(default_factory=dict)  # task → workers that failed it
     seconds: list[float] = field(default_factory=list)  # of tasks that are done
 
+    def busy(self) -> dict[str, int]:
+        """How many calls of each worker have no answer yet."""
+        counts: dict[str, int] = {}
+        for running in self.running.values():
+            counts[running.worker] = counts.get(running.worker, 0) + 1
+        return counts
+
+    def fail(self, task: Task, worker: str) -> set[str]:
+        """Remember that `worker` failed `task`; all that did."""
+        failed = self.failed.setdefault(task.number, set())
+        failed.add(worker)
+        return failed
+
 
 class Dispatcher:
     """Runs the tasks of one query. `stop()` returns why the query must not go on, None while it may."""
@@ -83,6 +97,8 @@ class Dispatcher:
             if reason is not None:
                 raise reason
             self._fill(course)
+            if not course.running:
+                continue  # no worker could be reached: the next ones were put in line
             for pending in self._fleet.wait(list(course.running), QUERY_POLL_S):
                 answer = self._finish(course, pending)
                 if answer is not None:
@@ -90,9 +106,7 @@ class Dispatcher:
             self._hedge(course)
 
     def _fill(self, course: _Course) -> None:
-        busy: dict[str, int] = {}
-        for running in course.running.values():
-            busy[running.worker] = busy.get(running.worker, 0) + 1
+        busy = course.busy()
         for worker, queue in list(course.queues.items()):
             while queue and busy.get(worker, 0) < TASKS_IN_FLIGHT_MAX:
                 busy[worker] = busy.get(worker, 0) + 1
@@ -114,6 +128,7 @@ class Dispatcher:
         try:
             result = self._fleet.result(pending)
         except (Unavailable, UnknownOutcome) as error:
+            course.fail(task, running.worker)
             if not any(other.task.number == task.number for other in course.running.values()):
                 self._again(course, task, running.worker, error)
             return None
@@ -123,8 +138,7 @@ class Dispatcher:
 
     def _again(self, course: _Course, task: Task, worker: str, error: MalamuteError) -> None:
         """Give `task` to the next worker that has not failed it; the shard itself is the last."""
-        failed = course.failed.setdefault(task.number, set())
-        failed.add(worker)
+        failed = course.fail(task, worker)
         left = [other for other in (*task.workers, shard_worker(task.shard)) if other not in failed]
         if task.memtable or not left:
             raise error
@@ -138,12 +152,19 @@ class Dispatcher:
         usual_s = sorted(course.seconds)[len(course.seconds) // 2]
         late_s = max(HEDGE_AFTER_S, _HEDGE_FACTOR * usual_s)
         now_s = self._clock.steady_s()
+        busy = course.busy()
         for running in list(course.running.values()):
-            others = [worker for worker in running.task.workers if worker != running.worker]
-            if running.hedged or running.task.memtable or not others or now_s - running.started_s < late_s:
+            task = running.task
+            if running.hedged or task.memtable or now_s - running.started_s < late_s:
+                continue
+            failed = course.failed.get(task.number, ())
+            free = [w for w in task.workers if w not in failed and busy.get(w, 0) < TASKS_IN_FLIGHT_MAX]
+            other = next((worker for worker in free if worker != running.worker), None)
+            if other is None:
                 continue
             running.hedged = True
-            self.hedges += 1
-            self._start(course, running.task, others[0])
-            for copy in course.running.values():
-                copy.hedged = copy.hedged or copy.task.number == running.task.number
+            # The task is on its way as it is: a worker that does not take a copy of it takes nothing away.
+            with suppress(Overloaded, Unavailable, UnknownOutcome):
+                course.running[self._fleet.start(other, task)] = _Running(task, other, now_s, hedged=True)
+                busy[other] = busy.get(other, 0) + 1
+                self.hedges += 1

@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow.parquet as pq
 
-_FOOTERS_MAX: Final = 20_000  # remembered; about 1 kB each with 20 columns
+# Remembered, of all footers together; a column takes about 0.3 kB. A segment has tens of them, or a thousand.
+_COLUMNS_MAX: Final = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Footers:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: OrderedDict[str, Footer] = OrderedDict()
+        self._columns = 0
 
     def get(self, name: str, path: str) -> Footer:
         """The footer of the segment `name`, whose verified file is at `path`."""
@@ -44,9 +46,12 @@ class Footers:
                 return found
         footer = read_footer(path)
         with self._lock:
-            self._known[name] = footer
-            while len(self._known) > _FOOTERS_MAX:
-                self._known.popitem(last=False)
+            if name not in self._known:
+                self._known[name] = footer
+                self._columns += len(footer.column_bytes)
+            while self._columns > _COLUMNS_MAX and len(self._known) > 1:
+                _, oldest = self._known.popitem(last=False)
+                self._columns -= len(oldest.column_bytes)
         return footer
 
 

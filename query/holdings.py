@@ -78,12 +78,13 @@ class Teller:
             versions = self._told.setdefault(key, OrderedDict())
             self._told.move_to_end(key)
             before = versions.get(known_version)
-            versions[version] = snapshot.segments
+            # One list for each version: then it is seen at a glance that nothing changed.
+            segments = versions.setdefault(version, snapshot.segments)
             while len(versions) > _VERSIONS_TOLD:
                 versions.popitem(last=False)
             while len(self._told) > _STREAMS_KNOWN:
                 self._told.popitem(last=False)
-        added, removed = _change(before or (), snapshot.segments)
+        added, removed = _change(before or (), segments)
         base = known_version if before is not None else 0
         memtable = shape_of_batches(snapshot.memtable)
         return Told(version, snapshot.visible_offset, base, added, removed, memtable, len(snapshot.memtable))

@@ -33,7 +33,7 @@ class ResultCache(Generic[_Answer]):
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
-        self._answers: OrderedDict[Hashable, _Answer] = OrderedDict()
+        self._answers: OrderedDict[Hashable, tuple[_Answer, int]] = OrderedDict()  # with its size
         self._bytes = 0
         self.hits = 0
         self.misses = 0
@@ -41,27 +41,28 @@ class ResultCache(Generic[_Answer]):
     def get(self, key: Hashable) -> _Answer | None:
         """The answer kept under `key`."""
         with self._lock:
-            answer = self._answers.get(key)
-            if answer is None:
+            kept = self._answers.get(key)
+            if kept is None:
                 self.misses += 1
                 return None
             self.hits += 1
             self._answers.move_to_end(key)
-            return answer
+            return kept[0]
 
     def put(self, key: Hashable, answer: _Answer) -> None:
         """Keep `answer`, unless its rows are too many."""
-        size = answer.table.nbytes + _ENTRY_BYTES
+        # The key holds the text of the question, which may be longer than its answer.
+        size = answer.table.nbytes + len(repr(key)) + _ENTRY_BYTES
         if size > min(RESULT_CACHED_BYTES_MAX, self._bytes_max):
             return
         with self._lock:
             if key in self._answers:
                 return
-            self._answers[key] = answer
+            self._answers[key] = (answer, size)
             self._bytes += size
             while self._bytes > self._bytes_max:
-                _, oldest = self._answers.popitem(last=False)
-                self._bytes -= oldest.table.nbytes + _ENTRY_BYTES
+                _, (_, oldest) = self._answers.popitem(last=False)
+                self._bytes -= oldest
 
     def status(self) -> dict[str, int]:
         """Numbers for people: hits and misses since the start, entries and bytes now."""

@@ -91,9 +91,12 @@ class StateCache:
 
     def _open_directory(self) -> OrderedDict[str, int]:
         if self._files is None:
-            self._fs.make_directories(self._directory)
-            names = self._fs.list(self._directory)
-            self._files = OrderedDict((name, self._fs.size(f"{self._directory}/{name}")) for name in names)
+            self._files = OrderedDict()
+            # A directory that cannot be read is an empty one.
+            with suppress(OSError):
+                self._fs.make_directories(self._directory)
+                for name in self._fs.list(self._directory):
+                    self._files[name] = self._fs.size(f"{self._directory}/{name}")
             self.disk_bytes = sum(self._files.values())
         return self._files
 
@@ -121,16 +124,24 @@ class StateCache:
         temporary = f"{self._directory}/{secrets.token_hex(8)}"
         # A cache: what cannot be written is computed again, and nothing is synced.
         with suppress(OSError):
-            file = self._fs.create(temporary)
-            try:
-                file.write(google_crc32c.value(body).to_bytes(_CRC_BYTES, "little") + body)
-            finally:
-                file.close()
-            self._fs.rename(temporary, f"{self._directory}/{key}")
+            self._write_file(temporary, f"{self._directory}/{key}", body)
             self.disk_bytes += len(body) + _CRC_BYTES - files.pop(key, 0)
             files[key] = len(body) + _CRC_BYTES
         while self.disk_bytes > self._disk_bytes_max and len(files) > 1:
             self._drop(next(iter(files)))
+
+    def _write_file(self, temporary: str, path: str, body: bytes) -> None:
+        file = self._fs.create(temporary)
+        try:
+            file.write(google_crc32c.value(body).to_bytes(_CRC_BYTES, "little") + body)
+            self._fs.rename(temporary, path)
+        except OSError:
+            # A full disk must not fill up with what did not fit.
+            with suppress(OSError):
+                self._fs.unlink(temporary)
+            raise
+        finally:
+            file.close()
 
     def _drop(self, key: str) -> None:
         self.disk_bytes -= self._open_directory().pop(key, 0)

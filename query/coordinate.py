@@ -6,6 +6,7 @@ All rounds read one snapshot: describe pins the memtables under the query's id, 
 from __future__ import annotations
 
 import secrets
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ from query.catalog import describe_stream
 from query.dispatch import Answer, Dispatcher
 from query.executor import Executor
 from query.explain import explained
-from query.fragment import CONSTANT, DistributedPlan, Leaf, LeafResult, LeafStats
+from query.fragment import CONSTANT, TOP_N, DistributedPlan, Leaf, LeafResult, LeafStats
 from query.holdings import Holding, Ledger, merged_shape, take_snapshot
 from query.merge import run_merge
 from query.mistakes import located
@@ -248,6 +249,8 @@ class Queries:
         leaf = query.plan.leaf
         if leaf.scans:
             query.pruned = prune(leaf, query.holdings)
+            if query.plan.kind == TOP_N:
+                rows_max = sys.maxsize  # what the newest segments of a task have lets the engine skip the others
             query.tasks = make_tasks(query.pruned, self._backend.readers, segments_max, rows_max)
         # A task with memtable batches lets go of the pins of its shard; without any there is nothing to let go of.
         pinned = {holding.shard for held in query.holdings.values() for holding in held if holding.batches}

@@ -14,6 +14,13 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from core.errors import BudgetExceeded
+from core.limits import (
+    LEAVES_RUNNING_MAX,
+    QUERY_SECONDS_DEFAULT,
+    SHARD_QUERIES_MAX,
+    TENANT_LEAVES_RUNNING_MAX,
+)
+from query.admission import Admission
 from query.executor import Executor, Session
 from query.footers import Footers
 from query.fragment import Leaf, LeafResult, LeafStats, StreamScan
@@ -74,6 +81,7 @@ class Worker:
         self._files = files
         self._indexes = indexes
         self._footers = Footers()
+        self._turns = Admission(LEAVES_RUNNING_MAX, TENANT_LEAVES_RUNNING_MAX, SHARD_QUERIES_MAX)
         self._states = States(state_cache)
 
     def run_leaf(
@@ -94,7 +102,11 @@ class Worker:
         tables: list[pa.Table] = []
         stats = LeafStats()
         left = leaf.bytes_max
-        with self.executor.session(seconds=seconds, query_id=query_id) as session:
+        tenant = next((snapshot.tenant for snapshot in snapshots.values()), "")
+        with (
+            self._turns.slot(tenant, seconds if seconds is not None else QUERY_SECONDS_DEFAULT),
+            self.executor.session(seconds=seconds, query_id=query_id) as session,
+        ):
             for scan in leaf.scans:
                 snapshot = snapshots.get(scan.stream)
                 table: pa.Table | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, overload
 
@@ -16,6 +16,8 @@ from core.errors import InvalidRequest, Unavailable, UnknownOutcome
 from core.limits import QUERY_SECONDS_DEFAULT
 from malamute.result import Page, Result
 from malamute.search_cursor import SearchRequest, page_of
+from query.aggregate_request import AggregateRequest
+from query.aggregate_steps import aggregate
 from query.options import FAIL, QueryAnswer, QueryOptions
 
 QUERY_RETRY_S = 0.5  # pause before a query is repeated because a shard or the coordinator went away
@@ -123,6 +125,59 @@ class Questions:
         options = QueryOptions(timeout_s=timeout_s, query_id=secrets.token_hex(8))
         answer = self._answer(text, parameters, options)
         return page_of(request, cursor, parameters, answer)
+
+    def aggregate(
+        self,
+        stream: str,
+        *,
+        search: str | None = None,
+        last: str | None = None,
+        start: Any = None,
+        end: Any = None,
+        group_by: Sequence[str] = (),
+        measures: Mapping[str, str | tuple[str, str]] | None = None,
+        interval: str | None = None,
+        top: int | Sequence[int] = 10,
+        order_by: str | None = None,
+        missing: str = "(missing)",
+        timeout_s: float = QUERY_SECONDS_DEFAULT,
+    ) -> Result:
+        """A timeseries, a top list or a table of the events that match `search`.
+
+        `last` is an age such as "15m"; or `start` (inclusive) and `end` (exclusive) as datetime or ISO 8601 text.
+        `measures` names what is measured: `{"n": "count", "slow": ("p99", "duration_ms"), "users": ("cardinality",
+        "usr.id")}`; count, cardinality, sum, avg, min, max and p50 to p99.9 are known. Of up to four paths in
+        `group_by` the `top` values are kept, one number or one for each path, by the measure `order_by` (default: the
+        first): those of the first path, then those of the second within each, and so on. `interval`, a length such as
+        "5m" or "auto", makes a timeseries with a column `time` and a row for every interval. Events without a path are
+        the group `missing`.
+        """
+        request = AggregateRequest(
+            stream=stream,
+            search=search,
+            last=last,
+            start=start,
+            end=end,
+            group_by=tuple(group_by),
+            measures=measures if measures is not None else {"count": "count"},
+            interval=interval,
+            top=top if isinstance(top, int) else tuple(top),
+            order_by=order_by,
+            missing=missing,
+        )
+        started_s = self._clock.steady_s()
+        answers: list[QueryAnswer] = []
+
+        def ask(text: str, parameters: Mapping[str, Any]) -> pa.Table:
+            left_s = timeout_s - (self._clock.steady_s() - started_s)
+            options = QueryOptions(timeout_s=max(left_s, 0.001), query_id=secrets.token_hex(8))
+            answers.append(self._answer(text, dict(parameters), options))
+            return answers[-1].table
+
+        table = aggregate(request, self._clock.now_us(), ask)
+        warnings = tuple(dict.fromkeys(warning for answer in answers for warning in answer.warnings))
+        stats = {"seconds": self._clock.steady_s() - started_s, "queries": [answer.stats for answer in answers]}
+        return Result(table, warnings, stats)
 
     def dataset(
         self, text: str, parameters: Any = None, *, timeout_s: float = QUERY_SECONDS_DEFAULT, dialect: str | None = None

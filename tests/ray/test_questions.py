@@ -235,3 +235,14 @@ def test_explain_analyze_shows_what_was_pruned_and_what_each_part_cost(filled):
     tasks = [row for row in done if row["step"] == "task"]
     assert all(row["milliseconds"] > 0 and row["bytes"] >= 0 for row in tasks) and tasks
     assert done[-1]["step"] == "result" and done[-1]["rows"] == 3
+
+
+def test_aggregates_are_series_top_lists_and_tables(filled):
+    top = filled.aggregate("logs", group_by=["service"], measures={"n": "count", "most": ("max", "n")}, top=2)
+    assert [row["n"] for row in top.to_pylist()] == sorted((row["n"] for row in top.to_pylist()), reverse=True)
+    assert len(top) == 2
+    series = filled.aggregate("logs", search="service:web", interval="auto")
+    assert 50 <= len(series) <= 130
+    assert sum(series.to_arrow().column("count").to_pylist()) == len([n for n in range(5 * ROWS) if n % 3 == 0])
+    with pytest.raises(InvalidRequest, match="no measure"):
+        filled.aggregate("logs", order_by="nope")

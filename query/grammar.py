@@ -20,6 +20,8 @@ from query.operators import Absolute, Operators
 
 # Metadata of a type: its text, which the engine shows in the names of columns.
 TYPE_TEXT: Final = "malamute_type"
+# Metadata of a `?`: its offset in the text.
+_MARK_START: Final = "malamute_start"
 
 # Calls with a grammar of their own: `cast(x as t)`, `extract(hour from x)`, `trim(both 'x' from y)` …
 _SPECIAL_CALLS: Final = ("CAST", "TRY_CAST", "TRIM", "SUBSTRING", "POSITION", "OVERLAY")
@@ -76,6 +78,10 @@ class Parser(Operators):
         },
         "@": lambda self: Absolute(this=self._parse_bitwise()),
         "MAP": lambda self: self._parse_map_or_name(),
+    }
+    PLACEHOLDER_PARSERS: ClassVar[dict[Any, Any]] = {
+        **DuckDBParser.PLACEHOLDER_PARSERS,
+        TokenType.PLACEHOLDER: lambda self: _mark(self._prev),
     }
     FUNC_TOKENS: ClassVar[set[Any]] = {*DuckDBParser.FUNC_TOKENS, TokenType.APPLY}
     # A call of `list` with a subscript is not a constructor; ARRAY[…] is, see _parse_bracket.
@@ -168,6 +174,19 @@ class Parser(Operators):
         if not self._match(TokenType.FROM):
             self.raise_error("Expected FROM after EXTRACT's part")
         return exp.Extract(this=part, expression=self._parse_bitwise())
+
+
+def number_marks(tree: exp.Expr) -> None:
+    """Name each `?` of `tree` by its position in the text, "1", "2" …: a tree does not keep the order of the text."""
+    marks = [node for node in tree.find_all(exp.Placeholder) if _MARK_START in node.meta]
+    for number, mark in enumerate(sorted(marks, key=lambda node: int(node.meta[_MARK_START])), start=1):
+        mark.set("this", str(number))
+
+
+def _mark(token: Any) -> exp.Placeholder:
+    placeholder = exp.Placeholder()
+    placeholder.meta[_MARK_START] = token.start
+    return placeholder
 
 
 def _is_word(node: Any, word: str) -> bool:

@@ -10,8 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from sqlglot import exp
-from sqlglot.errors import ParseError, SqlglotError, TokenError
-from sqlglot.tokenizer_core import TokenType
+from sqlglot.errors import ParseError, SqlglotError
 
 from core.errors import InvalidName, InvalidQuery
 from core.ids import check_name
@@ -19,6 +18,7 @@ from core.limits import SQL_BYTES_MAX
 from query.allow import check_allowed, other_statement, refusal
 from query.dialect import DIALECT, RESERVED, words
 from query.dialects import ENGINE, known_dialect, to_engine
+from query.grammar import number_marks
 from query.mistakes import syntax_error
 from query.search.calls import replace_calls
 
@@ -90,29 +90,16 @@ def _shortened(text: str) -> str:
 
 
 def _statement(kind: str, sql: str, params: Parameters | None) -> Statement:
-    numbered = _number_parameters(sql)
-    tree = _one_tree(numbered)
+    tree = _one_tree(sql)
     if kind != SELECT and isinstance(tree, (exp.Describe, exp.Summarize)):
         raise InvalidQuery(f"{kind.replace('_', ' ')} takes a SELECT: there is no plan of a {tree.key} statement")
     if isinstance(tree, exp.Describe) and isinstance(tree.this, exp.Table):
         return Statement(DESCRIBE, tree, frozenset({stream_name(tree.this)}))
     check_allowed(tree)
+    number_marks(tree)
     _bind(tree, params)
-    replace_calls(tree, numbered)
+    replace_calls(tree, sql)
     return Statement(kind, tree, frozenset(_streams(tree, frozenset())), sql)
-
-
-def _number_parameters(sql: str) -> str:
-    """`sql` with each `?` written as `$1`, `$2` …: a tree does not keep the order of the text."""
-    if "?" not in sql:
-        return sql
-    try:
-        marks = [token for token in DIALECT.tokenize(sql) if token.token_type == TokenType.PLACEHOLDER]
-    except TokenError as error:
-        raise _not_parsed(sql, error) from error
-    for number, token in reversed(list(enumerate(marks, start=1))):
-        sql = f"{sql[: token.start]}${number}{sql[token.end + 1 :]}"
-    return sql
 
 
 def _one_tree(sql: str) -> exp.Expr:

@@ -134,6 +134,17 @@ def test_parameters_are_values_and_never_text() -> None:
     assert render(parse("SELECT $a, $b", {"a": 1, "b": ["x"]}).tree) == "SELECT 1, ['x']"
 
 
+def test_parameters_leave_places_as_they_are() -> None:
+    with pytest.raises(InvalidQuery) as caught:
+        parse("SELECT ?, ?, getenv('x') FROM logs", [1, 2])
+    assert caught.value.column == 14
+    sql = "SELECT CASE WHEN ? THEN ? END, ?::INT, x[?], -? FROM logs WHERE a = ? AND b IN (?, ?) LIMIT ? OFFSET ?"
+    assert render(parse(sql, [True, *range(2, 11)]).tree) == (
+        "SELECT CASE WHEN TRUE THEN 2 END, CAST(3 AS INT), x[4], -5 FROM logs WHERE a = 6 AND b IN (7, "
+        "8) LIMIT 9 OFFSET 10"
+    )
+
+
 def test_calls_and_json_paths_keep_their_spelling() -> None:
     sql = "SELECT date_trunc('hour', t), x ->> 'a.b', first(y ORDER BY z), [v FOR v IN l IF v > 1] FROM logs"
     assert render(parse(sql).tree) == sql

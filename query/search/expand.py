@@ -49,7 +49,7 @@ def expand_test(node: SearchTest, scopes: Sequence[Scope], warnings: dict[str, N
 
 def _condition(test: object, reading: PathReading, node: SearchTest) -> exp.Expr:
     if isinstance(test, Words):
-        return reading.texts(lambda operand: holds_words(test.pattern, operand), json_lists=False)
+        return reading.texts(lambda operand: holds_words(test.pattern, operand), as_whole=True)
     if isinstance(test, Like):
         return reading.texts(lambda operand: is_like(test.pattern, operand))
     if isinstance(test, InNetworks):
@@ -110,7 +110,7 @@ def _anywhere(pattern: Pattern, source: Source, qualifier: str | None, node: Sea
                 if kind.removesuffix("[]") in _TEXT_KINDS:
                     # Values in _rest are asked for once, below.
                     reading = PathReading(path, source, _only(path, kind, kinds, source), qualifier)
-                    found.append(reading.texts(lambda operand: holds_words(pattern, operand), json_lists=False))
+                    found.append(reading.texts(lambda operand: holds_words(pattern, operand), as_whole=True))
         if source.shape.has_rest:
             found.append(_in_rest(pattern, PathReading(REST, source, Target(system=REST), qualifier)))
         return one_holds(found)
@@ -118,7 +118,7 @@ def _anywhere(pattern: Pattern, source: Source, qualifier: str | None, node: Sea
         raise _fail(node, "the columns of this query are not known here: search a path of it, or a stream")
     for output in source.outputs:
         column = PathReading(output, qualifier=qualifier)
-        found.append(column.texts(lambda operand: holds_words(pattern, operand), json_lists=False))
+        found.append(column.texts(lambda operand: holds_words(pattern, operand), as_whole=True))
     return one_holds(found)
 
 

@@ -13,7 +13,7 @@ from core.columns import JSON, STR
 from query.columns import identifier, resolved_column
 from query.dialect import DIALECT
 from query.readings import BOOLEAN, DOUBLE, NUMERIC_TYPES, TIMESTAMPTZ, VARCHAR
-from query.search.conditions import Operand, call, one_holds, some_element, text
+from query.search.conditions import Operand, all_hold, call, one_holds, some_element, text
 from query.sources import StreamSource, Target
 
 _NUMBER: Final = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
@@ -84,19 +84,24 @@ class PathReading:
         """Whether the path is read as `type_` or as a list of it."""
         return self.type.removesuffix("[]") == type_
 
-    def texts(self, test: _Test, *, json_lists: bool = True, value: str | None = None) -> exp.Expr:
+    def texts(self, test: _Test, *, as_whole: bool = False, value: str | None = None) -> exp.Expr:
         """A value of the path, read as text, passes `test`; of a list, one of its elements.
 
-        `json_lists` also looks into lists that are stored as JSON. `value` is given when `test` is equality with it.
+        `as_whole` takes lists that stand beside other values as one text each. `value` is given when `test` is equality
+        with it.
         """
         if self.type.endswith("[]"):
             return self._elements(self.column(), self.type, test, value)
-        found = [test(self._text)]
-        if self.type == VARCHAR:
-            lists = [kind for kind in self.kinds if kind.endswith("[]")]
-            found += [self._elements(self.column(kind), "", test, value) for kind in lists]
-            if json_lists and self._may_hold_json_lists:
-                found.append(self._json_elements(test, value))
+        plain = test(self._text)
+        if self.type != VARCHAR or as_whole:
+            return plain
+        lists = [kind for kind in self.kinds if kind.endswith("[]")]
+        if lists and value is None:
+            # The text of a list is no value of its own.
+            plain = all_hold([plain, *(exp.Is(this=self.column(kind), expression=exp.Null()) for kind in lists)])
+        found = [plain, *(self._elements(self.column(kind), "", test, value) for kind in lists)]
+        if self._may_hold_json_lists:
+            found.append(self._json_elements(test, value))
         return one_holds(found)
 
     def numbers(self, test: _Test) -> exp.Expr:

@@ -26,7 +26,7 @@ from ingest.compiled.kinds import (
     K_TIME,
     KIND_NAMES,
 )
-from ingest.compiled.tape import ROWS, Tape
+from ingest.compiled.tape import ROWS, Tape, roomy
 from ingest.values import Instant, canonical
 
 _DICTIONARY: Final = pa.dictionary(pa.int32(), pa.string())
@@ -96,20 +96,22 @@ def arrays_of(tape: Tape, keys: Sequence[ColumnKey], kinds: np.ndarray, parts: n
     `parts` are the (begin, end) of the columns in the sorted entries. Call once: it overwrites the unsorted ones.
     """
     row_count = int(tape.state[ROWS])
-    layout, size = lay_out(tape, parts, kinds, row_count, seed)
-    memory = np.empty(size, np.uint8)
-    fill(tape, parts, kinds, layout, memory, row_count)
-    whole = pa.py_buffer(memory)
+    layout, size, sparse_size = lay_out(tape, parts, kinds, row_count, seed)
+    memories = np.empty(size, np.uint8), roomy(sparse_size, np.uint8)
+    fill(tape, parts, kinds, layout, *memories, row_count)
+    wholes = [pa.py_buffer(memory) for memory in memories]
     arrays = []
-    for key, kind, part, begin, sizes, different in zip(
+    for key, kind, part, begin, sizes, different, sparse in zip(
         keys,
         kinds.tolist(),
         parts.tolist(),
         layout.begin.tolist(),
         layout.size.tolist(),
         layout.different.tolist(),
+        layout.sparse.tolist(),
         strict=True,
     ):
+        whole = wholes[sparse]
         entries = slice(*part)
         count = part[1] - part[0]
         bitmap = whole.slice(begin[VALIDITY], sizes[VALIDITY]) if sizes[VALIDITY] else None

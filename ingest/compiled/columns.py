@@ -61,8 +61,7 @@ def sort_entries(tape: Tape, rows: int, counts: np.ndarray) -> np.ndarray:
 
 @kernel
 def fill_bitmap(rows: np.ndarray, bitmap: np.ndarray) -> None:
-    """Set a bit for each of `rows`, and no other."""
-    bitmap[:] = 0
+    """Set a bit for each of `rows` in a bitmap of zeros."""
     for entry in range(len(rows)):
         row = wide(rows[entry])
         bitmap[row >> 3] |= 1 << (row & 7)
@@ -70,8 +69,7 @@ def fill_bitmap(rows: np.ndarray, bitmap: np.ndarray) -> None:
 
 @kernel
 def fill_bools(rows: np.ndarray, bits: np.ndarray, bitmap: np.ndarray) -> None:
-    """Set the bit of each row to its value, of rows without one to 0."""
-    bitmap[:] = 0
+    """Set the bit of each row to its value in a bitmap of zeros."""
     for entry in range(len(rows)):
         row = wide(rows[entry])
         bitmap[row >> 3] |= bits[entry] << (row & 7)
@@ -79,11 +77,10 @@ def fill_bools(rows: np.ndarray, bits: np.ndarray, bitmap: np.ndarray) -> None:
 
 @kernel
 def fill_words(rows: np.ndarray, bits: np.ndarray, words: np.ndarray) -> None:
-    """One value per row (int64, or int32 for dictionary indices), 0 where there is none."""
+    """One value per row (int64, or int32 for dictionary indices); those of rows without one are zero already."""
     if len(rows) == len(words):
         words[:] = bits
         return
-    words[:] = 0
     for entry in range(len(rows)):
         words[rows[entry]] = bits[entry]
 
@@ -108,7 +105,7 @@ def fill_offsets(rows: np.ndarray, bits: np.ndarray, offsets: np.ndarray) -> int
 @kernel
 def validity(rows: np.ndarray, row_count: int) -> np.ndarray:
     """Arrow's bitmap over `row_count` rows with a bit set for each of `rows`."""
-    bitmap = np.empty((row_count + 7) // 8, np.uint8)
+    bitmap = np.zeros((row_count + 7) // 8, np.uint8)
     fill_bitmap(rows, bitmap)
     return bitmap
 
@@ -116,7 +113,7 @@ def validity(rows: np.ndarray, row_count: int) -> np.ndarray:
 @kernel
 def gather_words(rows: np.ndarray, bits: np.ndarray, row_count: int) -> np.ndarray:
     """One 64-bit value per row, 0 where there is none."""
-    values = np.empty(row_count, np.int64)
+    values = np.zeros(row_count, np.int64)
     fill_words(rows, bits, values)
     return values
 
@@ -124,7 +121,7 @@ def gather_words(rows: np.ndarray, bits: np.ndarray, row_count: int) -> np.ndarr
 @kernel
 def gather_bools(rows: np.ndarray, bits: np.ndarray, row_count: int) -> np.ndarray:
     """A bitmap of the values."""
-    values = np.empty((row_count + 7) // 8, np.uint8)
+    values = np.zeros((row_count + 7) // 8, np.uint8)
     fill_bools(rows, bits, values)
     return values
 

@@ -7,6 +7,7 @@ a float its pattern; of text they say where it stands in `src` (packed start and
 
 from __future__ import annotations
 
+import mmap
 import threading
 from typing import Final, NamedTuple
 
@@ -90,17 +91,29 @@ def _taken(src_bytes: int, entries: int) -> Tape:
     return Tape(
         state=np.zeros(11, np.int64),
         src=np.empty(src_bytes, np.uint8),
-        column=np.empty(entries, np.int32),
-        bits=np.empty(entries, np.int64),
-        row_end=np.empty(rows, np.int32),
-        time=np.empty(rows, np.int64),
-        inferred=np.empty(rows, np.uint8),
-        item_kind=np.empty(rows, np.uint8),
-        item_bits=np.empty(rows, np.int64),
-        fixes=np.empty(entries, np.int32),
-        sorted_rows=np.empty(entries, np.int32),
-        sorted_bits=np.empty(entries, np.int64),
+        column=roomy(entries, np.int32),
+        bits=roomy(entries, np.int64),
+        row_end=roomy(rows, np.int32),
+        time=roomy(rows, np.int64),
+        inferred=roomy(rows, np.uint8),
+        item_kind=roomy(rows, np.uint8),
+        item_bits=roomy(rows, np.int64),
+        fixes=roomy(entries, np.int32),
+        sorted_rows=roomy(entries, np.int32),
+        sorted_bits=roomy(entries, np.int64),
     )
+
+
+def roomy(count: int, type_: type) -> np.ndarray:
+    """Zeros of which only the pages that are written to take memory.
+
+    numpy asks for huge pages, of 2 MiB: a dozen arrays with room to spare would take ten more than they need.
+    """
+    size = max(1, count * np.dtype(type_).itemsize)
+    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_NOHUGEPAGE"):
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+    return np.frombuffer(memory, type_, count)
 
 
 def give_back(tape: Tape) -> None:

@@ -47,8 +47,33 @@ def required_tokens(condition: exp.Expr) -> Needed:
         return [*required_tokens(condition.this), *required_tokens(condition.expression)]
     if isinstance(condition, exp.Or):
         return _both(required_tokens(condition.this), required_tokens(condition.expression))
+    if (element := _of_elements(condition)) is not None:
+        return element
     column, tokens = _single(condition)
     return [(column, tokens)] if isinstance(column, exp.Column) and tokens else []
+
+
+def token_clauses(condition: exp.Expr) -> list[Needed]:
+    """Of each clause, at least one entry holds whenever `condition` is true; required_tokens() are those of one entry.
+
+    An entry without tokens only says that the column has a value. This is how a search for a word anywhere can be
+    pruned: its one clause names every attribute.
+    """
+    while isinstance(condition, exp.Paren):
+        condition = condition.this
+    if isinstance(condition, exp.And):
+        return [*token_clauses(condition.this), *token_clauses(condition.expression)]
+    if isinstance(condition, exp.Or):
+        sides = [token_clauses(side) for side in (condition.this, condition.expression)]
+        return [[entry for side in sides for entry in min(side, key=_weakness)]] if all(sides) else []
+    if isinstance(condition, exp.Is) and condition.args.get("negate") and isinstance(condition.this, exp.Column):
+        return [[(condition.this, ())]] if isinstance(condition.expression, exp.Null) else []
+    return [[entry] for entry in required_tokens(condition)]
+
+
+def _weakness(clause: Needed) -> tuple[int, int]:
+    """Sorts the clause first that likely prunes most: few entries without tokens, few entries."""
+    return sum(not tokens for _, tokens in clause), len(clause)
 
 
 def _both(left: Needed, right: Needed) -> Needed:
@@ -58,6 +83,32 @@ def _both(left: Needed, right: Needed) -> Needed:
         needed.setdefault(column, set()).update(tokens)
     kept = [(column, tuple(token for token in tokens if token in needed.get(column, ()))) for column, tokens in left]
     return [(column, tokens) for column, tokens in kept if tokens]
+
+
+def _of_elements(condition: exp.Expr) -> Needed | None:
+    """What holds of a list when one of its elements passes a test, as query.search.conditions asks it."""
+    if not isinstance(condition, exp.GT) or call_name(condition.this) != "len" or len(condition.this.expressions) != 1:
+        return None
+    filtered = condition.this.expressions[0]
+    if call_name(filtered) != "list_filter" or len(filtered.expressions) != 2:
+        return None
+    elements, test = filtered.expressions
+    zero = isinstance(condition.expression, exp.Literal) and condition.expression.name == "0"
+    if (
+        not zero
+        or not isinstance(elements, exp.Column)
+        or not isinstance(test, exp.Lambda)
+        or len(test.expressions) != 1
+    ):
+        return None
+    (name,) = test.expressions
+    body = exp.Paren(this=test.this.copy())
+    for found in [node for node in body.find_all(exp.Identifier) if node == name and isinstance(node.parent, exp.Expr)]:
+        if not isinstance(found.parent, exp.Column):
+            found.replace(exp.Column(this=found.copy()))
+    held = [tokens for column, tokens in required_tokens(body) if column == exp.Column(this=name.copy())]
+    tokens = tuple(dict.fromkeys(token for found_tokens in held for token in found_tokens))
+    return [(elements, tokens)] if tokens else None
 
 
 def _single(condition: exp.Expr) -> tuple[Any, Tokens]:

@@ -129,7 +129,7 @@ def _only(path: str, kind: str, kinds: dict[str, int], source: StreamSource) -> 
 def _in_rest(pattern: Pattern, rest: PathReading) -> exp.Expr:
     values = call("json_extract_string", rest.column(), text("$.*"))
     held = some_element(values, lambda operand: holds_words(pattern, operand))
-    return exp.And(this=exp.Not(this=exp.Is(this=rest.column(), expression=exp.Null())), expression=held)
+    return exp.And(this=_is_there(rest.column()), expression=held)
 
 
 def _exists(reading: PathReading) -> exp.Expr:

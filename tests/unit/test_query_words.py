@@ -15,7 +15,7 @@ from query.dialect import DIALECT, literal, render
 from query.search.conditions import holds_words, is_like
 from query.search.syntax import Pattern, Wild
 from query.search.word_patterns import expressed, word_expression
-from query.words import required_tokens
+from query.words import required_tokens, token_clauses
 from storage.tokens import tokens
 
 
@@ -71,6 +71,30 @@ NEEDED = [
 @pytest.mark.parametrize(("sql", "needed"), NEEDED)
 def test_needs(sql: str, needed: list[tuple[str, tuple[str, ...]]]) -> None:
     assert [(column.name, found) for column, found in required_tokens(condition(sql))] == needed
+
+
+CLAUSES = [
+    ("c = 'a b' AND d = 'c'", [{"c": ("a", "b")}, {"d": ("c",)}]),
+    ("c = 'a' OR d = 'b' OR contains(e, ' c ')", [{"c": ("a",), "d": ("b",), "e": ("c",)}]),
+    ("c = 'a' OR d IS NOT NULL", [{"c": ("a",), "d": ()}]),
+    ("c = 'a' OR (d IS NOT NULL AND d > 5 AND e = 'x')", [{"c": ("a",), "e": ("x",)}]),
+    ("c = 'a' OR d > 5", []),
+    ("c IS NULL OR c = 'a'", []),
+    (
+        "c = 'a' OR len(list_filter(d, lambda x: x LIKE 'b c%' AND contains(x, ' e '))) > 0",
+        [{"c": ("a",), "d": ("b", "e")}],
+    ),
+    ("len(list_filter(d, lambda x: x = 'b')) > 1", []),
+    ("len(list_filter(d, lambda x: y = 'b')) > 0", []),
+    ("NOT (c = 'a' OR d = 'b')", []),
+    ("len(d, e) > 0 OR len(d) > 0", []),
+]
+
+
+@pytest.mark.parametrize(("sql", "clauses"), CLAUSES)
+def test_clauses_of_which_one_entry_holds(sql: str, clauses: list[dict[str, tuple[str, ...]]]) -> None:
+    found = token_clauses(condition(sql))
+    assert [{column.name: tokens for column, tokens in clause} for clause in found] == clauses
 
 
 @pytest.mark.parametrize(

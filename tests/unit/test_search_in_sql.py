@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from core.errors import InvalidQuery
+from query.columns import target_of
 from query.fragment import GATHER, PARTIAL_AGGREGATE, PROJECT, TOP_N, TimeRange
+from query.parse import parse
+from query.paths import resolve
+from query.shape import describe, merge_shapes
+from query.words import token_clauses
 from tests.unit.test_query_shards import NOW_US, Shards, build_shards
 
 pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result")
@@ -159,6 +164,18 @@ def test_conditions_reach_pruning(shards: Shards) -> None:
     assert scan.time_range is not None
     assert scan.time_range.start_us is not None
     assert scan.time_range.end_us is not None
+
+
+def test_a_word_anywhere_needs_one_of_all_attributes(shards: Shards) -> None:
+    statement = parse("SELECT 1 FROM logs WHERE matches('*:rare-word')")
+    shapes = {"logs": merge_shapes(describe(held["logs"]) for held in shards.snapshots)}
+    assert statement.tree is not None
+    tree = resolve(statement.tree, shapes, {}).tree
+    (clause,) = token_clauses(tree.args["where"].this)
+    texts = [path for path, kinds in shapes["logs"].paths.items() if {"str", "str[]", "json"} & kinds.keys()]
+    assert {target_of(column).path for column, _ in clause} == {*texts, ""}
+    assert {tokens for column, tokens in clause if target_of(column).path} == {("rare", "word")}
+    assert [tokens for column, tokens in clause if target_of(column).system == "_rest"] == [()]
 
 
 def test_a_column_is_named_like_its_call(shards: Shards) -> None:

@@ -25,6 +25,7 @@ from query.tasks import Task, task_snapshots
 from storage.deployment import ShardConfig, open_configured_shard
 from storage.pins import Pins
 from storage.shard_host import ShardHost
+from storage.warm_up import warm_up
 
 GROUPS = {"append": SHARD_APPENDS_MAX, "query": SHARD_QUERIES_MAX, "control": 4}
 
@@ -49,6 +50,8 @@ class ShardActor:
         with suppress(MalamuteError):
             self._host.open()
         self._pins = Pins(self._clock, config.query_seconds_max)
+        # Before the first flush asks for them: loading takes a second, most of it with the interpreter's lock held.
+        threading.Thread(target=warm_up, name="load kernels", daemon=True).start()
         self._stopping = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="flush", daemon=True)
         self._flusher.start()

@@ -138,6 +138,9 @@ class Dispatcher:
 
     def _again(self, course: _Course, task: Task, worker: str, error: MalamuteError) -> None:
         """Give `task` to the next worker that has not failed it; the shard itself is the last."""
+        reason = self._stop()
+        if reason is not None:
+            raise reason from error  # what was cancelled has no pins any more: not for the caller to try again
         failed = course.fail(task, worker)
         left = [other for other in (*task.workers, shard_worker(task.shard)) if other not in failed]
         if task.memtable or not left:

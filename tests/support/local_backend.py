@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.errors import MalamuteError
+from core.errors import MalamuteError, Unavailable
 from query.executor import Executor
 from query.fragment import Leaf, LeafResult
 from query.holdings import Teller, Told
@@ -84,15 +84,10 @@ class _LocalFleet:
         self._done: dict[int, LeafResult | MalamuteError] = {}
 
     def start(self, worker: str, task: Task) -> int:
-        pinned: Mapping[str, StreamSnapshot] = {}
-        if task.memtable:
-            self._backend.pins[self._query_id].remove(task.shard)
-            streams = {scan.stream for scan in self._leaf.scans}
-            pinned = {s: held for s, held in self._backend.snapshots[task.shard].items() if s in streams}
         try:
             done: LeafResult | MalamuteError = self._backend.workers[worker].run_leaf(
                 self._leaf,
-                task_snapshots(task, pinned),
+                task_snapshots(task, self._taken(task) if task.memtable else {}),
                 seconds=self._timeout_s,
                 query_id=self._query_id,
                 cache=self._cache,
@@ -101,6 +96,15 @@ class _LocalFleet:
             done = error
         self._done[len(self._done)] = done
         return len(self._done) - 1
+
+    def _taken(self, task: Task) -> Mapping[str, StreamSnapshot]:
+        """The pinned snapshots, as storage.pins gives them."""
+        pins = self._backend.pins.get(self._query_id, set())
+        if task.shard not in pins:
+            raise Unavailable(f"the snapshot of query {self._query_id} is gone")
+        pins.remove(task.shard)
+        streams = {scan.stream for scan in self._leaf.scans}
+        return {s: held for s, held in self._backend.snapshots[task.shard].items() if s in streams}
 
     def wait(self, pending: Sequence[int], timeout_s: float) -> list[int]:
         return list(pending)

@@ -282,3 +282,13 @@ def test_under_random_failures_every_task_is_answered_once_or_one_error_is_raise
     assert sorted(number for number, _ in answers) == list(range(32))
     assert max(fleet.most.values()) <= TASKS_IN_FLIGHT_MAX
     assert all(len(fleet.workers_of(number)) == 1 for number in (30, 31))
+
+
+@pytest.mark.parametrize("memtable", [True, False])
+def test_a_task_that_fails_because_its_query_was_cancelled_says_so(memtable: bool) -> None:
+    fleet = FakeFleet(lambda worker, task: Run(error=Unavailable("the snapshot is gone")))
+    cancelled = BudgetExceeded("cancelled", budget="cancelled")
+    dispatcher = Dispatcher(fleet, fleet.clock, lambda: cancelled if fleet.started else None)
+    with pytest.raises(BudgetExceeded) as caught:
+        list(dispatcher.run([task(0, "shard-0", memtable=memtable)]))
+    assert caught.value is cancelled and len(fleet.started) == 1

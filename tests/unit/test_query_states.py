@@ -328,3 +328,14 @@ def test_states_of_row_groups_chosen_by_index_are_those_of_the_segment(rig: Rig)
     assert fresh == [{"c": 5, "s": 510}] and result.stats.row_groups_pruned + result.stats.segments_pruned > 0
     for _ in range(2):
         assert rig.run(sql)[0] == fresh
+
+
+@pytest.mark.xfail(
+    reason="a range of which one end is an attribute is taken for the range of its other end", strict=True
+)
+@pytest.mark.parametrize(
+    "condition",
+    ["timestamp BETWEEN '2020-01-01' AND to_timestamp(n)", "timestamp BETWEEN to_timestamp(n + 1e10) AND '2100-01-01'"],
+)
+def test_a_range_that_depends_on_the_row_is_asked_for_row_by_row(rig: Rig, condition: str) -> None:
+    assert rig.run(f"SELECT count(*) AS c FROM logs WHERE {condition}")[0] == [{"c": 0}]

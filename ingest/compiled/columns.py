@@ -10,7 +10,7 @@ from ingest.compiled.jit import kernel
 from ingest.compiled.kinds import K_NULL
 from ingest.compiled.paths import copy_bytes, hash_bytes, same_bytes
 from ingest.compiled.tape import DROPPED, Tape, length_of, start_of
-from ingest.compiled.vectors import PADDING, address_of, prefetch, wide
+from ingest.compiled.vectors import PADDING, address_of, item32, load64, prefetch, set_item32, store64, wide
 from ingest.row_columns import DICTIONARY_PROBE, DICTIONARY_REPETITION_MIN
 
 _PREFETCH_AHEAD: Final = 40  # entries (measured: 16 is a third slower); their texts lie all over the input
@@ -19,11 +19,12 @@ _PREFETCH_AHEAD: Final = 40  # entries (measured: 16 is a third slower); their t
 @kernel
 def count_entries(column: np.ndarray, entries: int, columns: int) -> np.ndarray:
     """Number of entries per column (int64)."""
-    counts = np.zeros(columns, np.int64)
+    counts = np.zeros(columns + 1, np.int64)  # the first is that of DROPPED, -1
+    of_entry, count_of = address_of(column), address_of(counts) + 8
     for entry in range(entries):
-        if column[entry] != DROPPED:
-            counts[column[entry]] += 1
-    return counts
+        at = 8 * item32(of_entry, entry)
+        store64(count_of, at, load64(count_of, at) + 1)
+    return counts[1:]
 
 
 @kernel
@@ -43,18 +44,19 @@ def sort_entries(tape: Tape, rows: int, counts: np.ndarray) -> np.ndarray:
     for index in range(len(counts)):
         starts[index + 1] = starts[index] + counts[index]
     next_place = starts.copy()
-    column, bits, row_end = tape.column, tape.bits, tape.row_end
-    sorted_rows, sorted_bits = tape.sorted_rows, tape.sorted_bits
+    column, bits, row_end = tape.column, address_of(tape.bits), tape.row_end
+    sorted_rows, sorted_bits = address_of(tape.sorted_rows), address_of(tape.sorted_bits)
+    of_entry = address_of(column)
     entry = 0
     for row in range(rows):
-        end = row_end[row]
+        end = wide(row_end[row])
         while entry < end:
-            index = wide(column[entry])
+            index = item32(of_entry, entry)
             if index != DROPPED:
                 place = next_place[index]
                 next_place[index] = place + 1
-                sorted_rows[place] = row
-                sorted_bits[place] = bits[entry]
+                set_item32(sorted_rows, place, row)
+                store64(sorted_bits, 8 * place, load64(bits, 8 * entry))
             entry += 1
     return starts
 
@@ -155,29 +157,32 @@ def find_dictionary(src: np.ndarray, bits: np.ndarray, seed: int, numbers: np.nd
     while size < 4 * min(limit, DICTIONARY_PROBE):
         size *= 2
     slots = np.zeros(size, np.int32)
+    texts, slots_at, different_at = address_of(bits), address_of(slots), address_of(different)
     found = 0
     for entry in range(count):
         if entry == DICTIONARY_PROBE and found * DICTIONARY_REPETITION_MIN > DICTIONARY_PROBE:
             return 0
-        ahead = start_of(bits[min(entry + _PREFETCH_AHEAD, count - 1)])
+        ahead = start_of(load64(texts, 8 * min(entry + _PREFETCH_AHEAD, count - 1)))
         prefetch(source, ahead)
         prefetch(source, ahead + 31)  # where 32 bytes end may be another line
-        start, length = start_of(bits[entry]), length_of(bits[entry])
+        text = load64(texts, 8 * entry)
+        start, length = start_of(text), length_of(text)
         slot = hash_bytes(source, start, length, 0, seed) & (size - 1)
         while True:
-            number = wide(slots[slot]) - 1
+            number = item32(slots_at, slot) - 1
             if number < 0:
                 if found == limit:
                     return 0
                 number = found
-                different[found] = bits[entry]
+                different[found] = text
                 found += 1
                 slots[slot] = found
                 if found * 2 > size:
                     size *= 4
                     slots = _rehashed(source, different, found, size, seed)
+                    slots_at = address_of(slots)
                 break
-            known = different[number]
+            known = load64(different_at, 8 * number)
             if length_of(known) == length and same_bytes(source, start_of(known), source, start, length):
                 break
             slot = (slot + 1) & (size - 1)

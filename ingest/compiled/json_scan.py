@@ -49,12 +49,15 @@ from ingest.compiled.texts import scan_string
 from ingest.compiled.times import ASK, READ, time_of
 from ingest.compiled.vectors import (
     address_of,
+    item32,
     load8,
+    load64,
     mask_different,
     mask_newline,
     mask_string_end,
+    set_item32,
+    store64,
     trailing_zeros,
-    wide,
 )
 
 LINES: Final = 0  # an event a line
@@ -82,11 +85,12 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
     stamp = state[STAMP]
     time_count = len(time_paths)
     first_time, second_time = time_paths[0], time_paths[time_count - 1]
-    node_next, node_first, node_path, node_plain = paths.node_next, paths.node_first, paths.node_path, paths.node_plain
-    node_key, node_key_length, keys = paths.node_key, paths.node_key_length, address_of(paths.keys)
-    path_stamp, path_column, column_kind = paths.path_stamp, paths.path_column, paths.column_kind
-    path_length = paths.path_length
-    tape_column, tape_bits = tape.column, tape.bits
+    node_next, node_first = address_of(paths.node_next), address_of(paths.node_first)
+    node_path, keys = address_of(paths.node_path), address_of(paths.keys)
+    node_key, node_key_length = address_of(paths.node_key), address_of(paths.node_key_length)
+    path_stamp, path_length = address_of(paths.path_stamp), address_of(paths.path_length)
+    path_column, column_kind = address_of(paths.path_column), address_of(paths.column_kind)
+    tape_column, tape_bits = address_of(tape.column), address_of(tape.bits)
     status = DONE
     while True:
         pos = skip_space(src, pos, _NEWLINE) if layout == LINES else skip_separators(src, pos)
@@ -112,13 +116,13 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
             # A key begins at `pos`.
             if load8(src, pos) != 34:
                 break
-            node = wide(node_first[parent] if last < 0 else node_next[last])
+            node = item32(node_first, parent) if last < 0 else item32(node_next, last)
             behind = -1
             if node >= 0:
-                length = wide(node_key_length[node]) + 2
-                different = mask_different(src, pos + 1, keys, wide(node_key[node]))
+                length = item32(node_key_length, node) + 2
+                different = mask_different(src, pos + 1, keys, item32(node_key, node))
                 if different == 0:
-                    if length <= 32 or same_bytes(src, pos + 1, keys, wide(node_key[node]), length):
+                    if length <= 32 or same_bytes(src, pos + 1, keys, item32(node_key, node), length):
                         behind = pos + 1 + length
                 elif trailing_zeros(different) >= length:
                     behind = pos + 1 + length
@@ -130,22 +134,22 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
                 if node == FULL:
                     status = ROOM
                     break
-                if node_plain[node]:
+                if paths.node_plain[node]:
                     if last < 0:
-                        node_first[parent] = node
+                        set_item32(node_first, parent, node)
                     else:
-                        node_next[last] = node
+                        set_item32(node_next, last, node)
                 behind = skip_space(src, behind, newline)
                 if load8(src, behind) != 58:
                     break
                 behind += 1
             pos = behind
-            path = wide(node_path[node])
+            path = item32(node_path, node)
             members += 1
-            path_bytes += path_length[path]
-            if path_stamp[path] == stamp or members > EVENT_PATHS_MAX:
+            path_bytes += item32(path_length, path)
+            if item32(path_stamp, path) == stamp or members > EVENT_PATHS_MAX:
                 break
-            path_stamp[path] = stamp
+            set_item32(path_stamp, path, stamp)
             char = load8(src, pos)
             if char <= 32:
                 pos = skip_space(src, pos, newline)
@@ -176,7 +180,7 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
                     tape.fixes[fixes] = entries
                     fixes += 1
             elif char == 123:
-                if depth >= NESTING_DEPTH_MAX or path_length[path] > LONG_PATH:
+                if depth >= NESTING_DEPTH_MAX or item32(path_length, path) > LONG_PATH:
                     break
                 pos = skip_space(src, pos + 1, newline)
                 if load8(src, pos) != 125:
@@ -205,14 +209,14 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
                 kind = K_NULL if char == 110 else K_BOOL
                 bits = 1 if char == 116 else 0
             if kind != K_NULL:
-                column = wide(path_column[path])
-                if column < 0 or column_kind[column] != kind:
+                column = item32(path_column, path)
+                if column < 0 or item32(column_kind, column) != kind:
                     column = find_column(paths, path, kind)
                     if column == FULL:
                         status = ROOM
                         break
-                tape_column[entries] = column
-                tape_bits[entries] = bits
+                set_item32(tape_column, entries, column)
+                store64(tape_bits, 8 * entries, bits)
                 if path == first_time or path == second_time:
                     if path == first_time:
                         first_entry = entries
@@ -254,14 +258,14 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
         time_us = ingest_time_us
         readable = 0
         if entry >= 0:
-            kind, bits = wide(paths.column_kind[tape.column[entry]]), tape.bits[entry]
+            kind, bits = item32(column_kind, item32(tape_column, entry)), load64(tape_bits, 8 * entry)
             if kind == K_FLOAT:
                 bits = float_text[0 if entry == first_entry else 1]
             readable, time_us = time_of(src, kind, bits)
             if readable == ASK:
                 break
             if readable == READ:
-                tape.column[entry] = DROPPED
+                set_item32(tape_column, entry, DROPPED)
             else:
                 time_us = ingest_time_us
                 state[UNREADABLE_TIMES] += 1

@@ -51,11 +51,14 @@ from ingest.compiled.vectors import (
     PADDING,
     address_of,
     float_of,
+    item32,
     load8,
+    load64,
     mask_different,
     mask_non_ascii,
+    set_item32,
+    store64,
     trailing_zeros,
-    wide,
 )
 
 
@@ -94,11 +97,12 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
     rows, entries, items, arena, fixes = state[ROWS], state[ENTRIES], state[ITEMS], state[ARENA], state[FIXES]
     stamp = state[STAMP]
     first_time, second_time = time_paths[0], time_paths[len(time_paths) - 1]
-    node_next, node_first, node_path = paths.node_next, paths.node_first, paths.node_path
-    node_key, node_key_length, keys = paths.node_key, paths.node_key_length, address_of(paths.keys)
-    path_stamp, path_column, column_kind = paths.path_stamp, paths.path_column, paths.column_kind
-    path_length = paths.path_length
-    tape_column, tape_bits = tape.column, tape.bits
+    node_next, node_first = address_of(paths.node_next), address_of(paths.node_first)
+    node_path, keys = address_of(paths.node_path), address_of(paths.keys)
+    node_key, node_key_length = address_of(paths.node_key), address_of(paths.node_key_length)
+    path_stamp, path_length = address_of(paths.path_stamp), address_of(paths.path_length)
+    path_column, column_kind = address_of(paths.path_column), address_of(paths.column_kind)
+    tape_column, tape_bits = address_of(tape.column), address_of(tape.bits)
     status = DONE
     while pos < end:
         start = pos
@@ -128,11 +132,11 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
             left -= 1
             # A key begins at `pos`.
             head = load8(src, pos)
-            node = wide(node_first[parent] if last < 0 else node_next[last])
+            node = item32(node_first, parent) if last < 0 else item32(node_next, last)
             known = False
-            if node >= 0 and 0xA0 <= head <= 0xBF and head & 0x1F == node_key_length[node]:
+            if node >= 0 and 0xA0 <= head <= 0xBF and head & 0x1F == item32(node_key_length, node):
                 length = head & 0x1F
-                different = mask_different(src, pos + 1, keys, wide(node_key[node]))
+                different = mask_different(src, pos + 1, keys, item32(node_key, node))
                 known = trailing_zeros(different) >= length
                 if known:
                     pos += 1 + length
@@ -146,16 +150,16 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
                     break
                 if paths.node_plain[node]:
                     if last < 0:
-                        node_first[parent] = node
+                        set_item32(node_first, parent, node)
                     else:
-                        node_next[last] = node
+                        set_item32(node_next, last, node)
                 pos = behind
-            path = wide(node_path[node])
+            path = item32(node_path, node)
             members += 1
-            path_bytes += path_length[path]
-            if pos >= end or path_stamp[path] == stamp or members > EVENT_PATHS_MAX:
+            path_bytes += item32(path_length, path)
+            if pos >= end or item32(path_stamp, path) == stamp or members > EVENT_PATHS_MAX:
                 break
-            path_stamp[path] = stamp
+            set_item32(path_stamp, path, stamp)
             # A value begins at `pos`.
             value_start = pos
             head = load8(src, pos)
@@ -169,7 +173,7 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
             if kind == K_ERROR or pos > end:
                 break
             if kind == P_MAP:
-                if depth >= NESTING_DEPTH_MAX or path_length[path] > LONG_PATH:
+                if depth >= NESTING_DEPTH_MAX or item32(path_length, path) > LONG_PATH:
                     break
                 if bits:
                     stack_node[depth] = parent
@@ -210,14 +214,14 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
                         items = items_after
                         pos = behind
             if kind != K_NULL:
-                column = wide(path_column[path])
-                if column < 0 or column_kind[column] != kind:
+                column = item32(path_column, path)
+                if column < 0 or item32(column_kind, column) != kind:
                     column = find_column(paths, path, kind)
                     if column == FULL:
                         status = ROOM
                         break
-                tape_column[entries] = column
-                tape_bits[entries] = bits
+                set_item32(tape_column, entries, column)
+                store64(tape_bits, 8 * entries, bits)
                 if path == first_time:
                     first_entry = entries
                 elif path == second_time:
@@ -231,7 +235,7 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
         time_us = ingest_time_us
         readable = 0
         if entry >= 0:
-            kind, bits = wide(column_kind[tape_column[entry]]), tape_bits[entry]
+            kind, bits = item32(column_kind, item32(tape_column, entry)), load64(tape_bits, 8 * entry)
             if kind == K_FLOAT:
                 readable, time_us = time_of_float(float_of(bits))
             else:
@@ -239,7 +243,7 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
             if readable == ASK:
                 break
             if readable == READ:
-                tape_column[entry] = DROPPED
+                set_item32(tape_column, entry, DROPPED)
             else:
                 time_us = ingest_time_us
                 state[UNREADABLE_TIMES] += 1

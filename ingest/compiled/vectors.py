@@ -84,6 +84,32 @@ def load64(_context: Any, base: Any, index: Any) -> Any:
 
 
 @intrinsic
+def item32(_context: Any, base: Any, index: Any) -> Any:
+    """Element `index` of an array of int32 by its address."""
+
+    def code(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        base, index = values
+        address = _pointer(builder, base, builder.shl(index, ir.Constant(_WORD, 2)))
+        return builder.sext(_load(builder, address, ir.IntType(32)), _WORD)
+
+    return types.int64(types.int64, types.int64), code
+
+
+@intrinsic
+def set_item32(_context: Any, base: Any, index: Any, value: Any) -> Any:
+    """Set element `index` of an array of int32 by its address."""
+
+    def code(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        base, index, value = values
+        address = _pointer(builder, base, builder.shl(index, ir.Constant(_WORD, 2)))
+        word = ir.IntType(32)
+        builder.store(builder.trunc(value, word), builder.bitcast(address, word.as_pointer()), align=1)
+        return _context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), code
+
+
+@intrinsic
 def prefetch(_context: Any, base: Any, index: Any) -> Any:
     """Have the cache line of the byte at `index` fetched: it will be read soon."""
 

@@ -22,6 +22,7 @@ from pydantic import (
 
 from cluster.units import parse_age, parse_size, size_text
 from core import limits
+from core.append import OBJECT
 from core.errors import InvalidName, InvalidSettings
 from core.ids import check_name
 from core.limits import GIB, KIB, MIB
@@ -114,7 +115,10 @@ class Settings(Section):
     storage_options: StorageOptions = StorageOptions()
     wal_directory: str | None = Field(default=None, min_length=1)
     shards: int = Field(default=2, ge=1, le=1024)
-    durability: Literal["memory", "local"] = Field(default="local", description="this version has 'memory' and 'local'")
+    durability: Literal["memory", "local", "object"] = Field(default="local", description="memory, local or object")
+    wal_object_interval_ms: int = Field(
+        default=limits.WAL_OBJECT_INTERVAL_MS_DEFAULT, ge=1, le=limits.WAL_OBJECT_INTERVAL_MS_MAX
+    )
     flush: Flush = Flush()
     limits: Limits = Limits()
     shard: ActorResources = ActorResources()
@@ -148,8 +152,10 @@ class Settings(Section):
         return self.storage.partition("://")[0] in REMOTE_SCHEMES
 
     @property
-    def wal_path(self) -> str:
-        """The directory of all shards' WALs: `wal_directory`, or `<storage>/wal`."""
+    def wal_path(self) -> str | None:
+        """The directory of all shards' WALs, `wal_directory` or `<storage>/wal`; None: they are on the object store."""
+        if self.durability == OBJECT:
+            return None
         return self.wal_directory or str(Path(self.storage) / "wal")
 
     @field_validator("name")
@@ -179,7 +185,7 @@ class Settings(Section):
     @classmethod
     def _absolute_wal(cls, value: str | None) -> str | None:
         if value is not None and "://" in value:
-            raise ValueError("use a path on a local disk: this version keeps the WAL there")
+            raise ValueError("use a path on a local disk; for the WAL on the object store set durability to object")
         return value and absolute(value)
 
     @model_validator(mode="after")
@@ -200,8 +206,13 @@ def _broken_relations(settings: Settings) -> list[tuple[str, object, str]]:
 
 
 def _broken_storage(settings: Settings) -> list[tuple[str, object, str]]:
-    if settings.storage_is_remote and settings.wal_directory is None:
-        return [("wal_directory", "null", f"with storage {settings.storage} name a directory on a local disk")]
+    if settings.durability == OBJECT:
+        if settings.wal_directory is not None:
+            rule = "with durability object the WAL is on the object store: leave it out"
+            return [("wal_directory", settings.wal_directory, rule)]
+    elif settings.storage_is_remote and settings.wal_directory is None:
+        rule = f"with storage {settings.storage} name a directory on a local disk, or set durability to object"
+        return [("wal_directory", "null", rule)]
     return []
 
 

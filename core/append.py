@@ -11,7 +11,8 @@ from core.limits import POSITION_BYTES_MAX
 
 MEMORY: Final = "memory"  # handed to the operating system: survives the process, not a power cut
 LOCAL: Final = "local"  # fdatasync done
-LEVELS: Final = (MEMORY, LOCAL)
+OBJECT: Final = "object"  # its WAL object is confirmed by the object store
+LEVELS: Final = (MEMORY, LOCAL, OBJECT)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,12 @@ BATCH_BYTES_TARGET = 16 * MIB
 # --- WAL ---------------------------------------------------------------------------------------------------------
 WAL_FILE_BYTES_TARGET = 128 * MIB  # rotation size
 WAL_RECORD_BYTES_MAX = 512 * MIB  # a larger length field is damage, not a record
+WAL_OBJECT_INTERVAL_MS_DEFAULT = 150  # batches of a shard wait so long for each other: 7 PUTs a second cost 3 $ a day
+WAL_OBJECT_INTERVAL_MS_MAX = 10_000
+WAL_OBJECT_BYTES_TARGET = 4 * MIB  # a WAL object is cut at this size: one full batch of a producer does not wait
+WAL_OBJECTS_IN_FLIGHT_MAX = 4  # PUTs of one shard at once: hides the latency of a store, bounds the memory
+WAL_OBJECT_READS_AHEAD = 8  # GETs of a replay at once
+WAL_OBJECT_CREATE_ATTEMPTS = 3  # beyond those of the object store itself, when it cannot say whether it has the object
 
 # --- shard -------------------------------------------------------------------------------------------------------
 MEMTABLE_BYTES_TARGET = 48 * MIB  # flush at this size: ~0.3 M generated log events, ~12 MB of Parquet

@@ -17,13 +17,15 @@ from core.limits import (
     QUERY_SECONDS_DEFAULT,
     SEGMENT_CACHE_BYTES_DEFAULT,
     WAL_FILE_BYTES_TARGET,
+    WAL_OBJECT_INTERVAL_MS_DEFAULT,
 )
 from storage.catalog import CatalogStore
 from storage.fs import LocalFileSystem
 from storage.keys import SHARDS_PREFIX, segments_prefix
+from storage.object_wal import ObjectWalOptions
 from storage.objects import ObjectStore
 from storage.open_objects import open_object_store
-from storage.recovery import open_shard
+from storage.recovery import open_object_shard, open_shard
 from storage.segment_index import SegmentIndexes
 from storage.segment_reader import SegmentFiles
 from storage.shard import Shard, ShardOptions
@@ -36,7 +38,7 @@ class ShardConfig:
     shard: ShardId
     shards: int  # of the deployment
     url: str
-    wal_directory: str  # of this shard
+    wal_directory: str | None  # of this shard; None with durability object: its WAL is on the object store
     cache_directory: str  # of this process
     durability: str
     options: Mapping[str, str | bool] = field(default_factory=dict, repr=False)
@@ -44,6 +46,7 @@ class ShardConfig:
     memtable_bytes_max: int = MEMTABLE_BYTES_MAX
     flush_age_s: float = FLUSH_AGE_S_DEFAULT
     wal_file_bytes_target: int = WAL_FILE_BYTES_TARGET
+    wal_object_interval_ms: int = WAL_OBJECT_INTERVAL_MS_DEFAULT
     query_threads: int = 1
     query_bytes_max: int = 512 * 1024 * 1024
     query_seconds_max: float = QUERY_SECONDS_DEFAULT
@@ -65,15 +68,29 @@ def open_configured_shard(config: ShardConfig, clock: Clock) -> Shard:
         admission_wait_s=ADMISSION_WAIT_S,
     )
     objects = open_objects(config)
+    stream_settings = CatalogStore(objects, clock, config.shards).get
+    if config.wal_directory is None:
+        return open_object_shard(
+            options,
+            objects=objects,
+            clock=clock,
+            new_file_id=_new_file_id,
+            stream_settings=stream_settings,
+            wal_options=ObjectWalOptions(interval_s=config.wal_object_interval_ms / 1000),
+        )
     return open_shard(
         options,
         fs=LocalFileSystem(),
         objects=objects,
         wal_directory=config.wal_directory,
         clock=clock,
-        new_file_id=lambda: secrets.randbits(64),
-        stream_settings=CatalogStore(objects, clock, config.shards).get,
+        new_file_id=_new_file_id,
+        stream_settings=stream_settings,
     )
+
+
+def _new_file_id() -> int:
+    return secrets.randbits(64)
 
 
 def segment_files(config: ShardConfig) -> SegmentFiles:

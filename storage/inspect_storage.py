@@ -73,6 +73,7 @@ def inspect_manifest(data: bytes) -> dict[str, Any]:
         "writer": manifest.writer,
         "created_at_us": manifest.created_at_us,
         "wal_floor": manifest.wal_floor,
+        "wal_start": list(manifest.wal_start) if manifest.wal_start else None,
         "rows": sum(segment.rows for segment in manifest.segments),
         "bytes": sum(segment.bytes for segment in manifest.segments),
         "segments": [asdict(segment) for segment in manifest.segments],

@@ -3,6 +3,7 @@
     format.json                                                    storage_format.py
     catalog/<version:020d>                                         catalog.py
     shards/<shard:04d>/manifest/<version:020d>                     manifest.py
+    shards/<shard:04d>/wal/<epoch:010d>-<number:012d>              wal_object_format.py
     shards/<shard:04d>/segments/<tenant>/<stream>/<window>-<epoch:08d>-<number:08d>.parquet
     shards/<shard:04d>/segments/<tenant>/<stream>/<window>-<epoch:08d>-<number:08d>.index
 
@@ -11,6 +12,7 @@ Versions are padded to 20 digits, so that the order of names is the order of ver
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from core.errors import Corrupt
@@ -22,6 +24,8 @@ SHARDS_PREFIX: Final = "shards/"
 _VERSION_DIGITS: Final = 20
 _SEGMENT_SUFFIX: Final = ".parquet"
 _INDEX_SUFFIX: Final = ".index"
+_WAL_NAME: Final = re.compile(r"(\d{10})-(\d{12})\Z")
+_SEGMENT_NUMBER: Final = re.compile(r"-(\d{8,})-\d{8,}\.(?:parquet|index)\Z")
 
 
 def catalog_key(version: int) -> str:
@@ -47,6 +51,22 @@ def version_of(key: str) -> int:
     return int(digits)
 
 
+def wal_prefix(shard: int) -> str:
+    """What the keys of all WAL objects of a shard begin with."""
+    return f"shards/{shard:04d}/wal/"
+
+
+def wal_key(shard: int, epoch: int, number: int) -> str:
+    """Object key of a WAL object; the order of keys is the order of (epoch, number)."""
+    return f"{wal_prefix(shard)}{epoch:010d}-{number:012d}"
+
+
+def wal_position_of(key: str) -> tuple[int, int] | None:
+    """The (epoch, number) of the key of a WAL object, or None when it is no such key."""
+    match = _WAL_NAME.match(key.rpartition("/")[2])
+    return (int(match[1]), int(match[2])) if match else None
+
+
 def shard_prefix(shard: int) -> str:
     """What the keys of all objects of a shard begin with."""
     return f"shards/{shard:04d}/"
@@ -70,6 +90,12 @@ def segment_key(shard: int, tenant: str, stream: str, window: str, number: str) 
 def index_key(segment_name: str) -> str:
     """Object key of the index of a segment."""
     return segment_name.removesuffix(_SEGMENT_SUFFIX) + _INDEX_SUFFIX
+
+
+def segment_epoch(key: str) -> int | None:
+    """The epoch in the key of a segment or its index, or None when it is no such key."""
+    match = _SEGMENT_NUMBER.search(key)
+    return int(match[1]) if match else None
 
 
 def segment_number(epoch: int, number: int) -> str:

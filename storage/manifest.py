@@ -17,13 +17,14 @@ from dataclasses import dataclass, replace
 from typing import NoReturn
 
 from core.clock import Clock
-from core.errors import Corrupt, Fenced, InvariantViolation, NotFound, Unavailable, UnknownOutcome
+from core.errors import Corrupt, Fenced, InvalidSettings, InvariantViolation, NotFound, Unavailable, UnknownOutcome
 from core.ids import ShardId
 from core.limits import MANIFEST_VERSIONS_KEPT
 from storage.keys import manifest_key, manifest_prefix, version_of
 from storage.manifest_format import (
     Manifest,
     ManifestEdit,
+    WalStart,
     apply_edit,
     check_successor,
     decode_manifest,
@@ -53,7 +54,10 @@ class _Unsettled:
 
 
 class ManifestStore:
-    """The manifests of one shard. load() is for anyone; publish() for the one owner of an epoch. Thread-safe."""
+    """The manifests of one shard. load() is for anyone; publish() for the one owner of an epoch. Thread-safe.
+
+    `wal_on_objects` says where this deployment keeps the WAL of a shard; it is settled by the shard's first manifest.
+    """
 
     def __init__(
         self,
@@ -63,12 +67,14 @@ class ManifestStore:
         *,
         new_writer: Callable[[], int] = random_writer,
         versions_kept: int = MANIFEST_VERSIONS_KEPT,
+        wal_on_objects: bool = False,
     ) -> None:
         self._objects = objects
         self._shard = shard
         self._clock = clock
         self._writer = new_writer()
         self._versions_kept = versions_kept
+        self._wal_on_objects = wal_on_objects
         self._lock = threading.RLock()
         self._current: Manifest | None = None
         self._unsettled: _Unsettled | None = None
@@ -97,7 +103,8 @@ class ManifestStore:
     def take_epoch(self) -> Manifest:
         """Become the owner: publish the newest manifest again under the next epoch, which fences all older ones.
 
-        Raises Unavailable, Corrupt, or UnknownOutcome (take another epoch; the lost one is used by nobody).
+        Raises Unavailable, Corrupt, InvalidSettings (the WAL of the shard is kept elsewhere), or UnknownOutcome (take
+        another epoch; the lost one is used by nobody).
         """
         with self._lock:
             for _ in range(_RACES_MAX):
@@ -113,7 +120,8 @@ class ManifestStore:
 
     def _try_take(self) -> Manifest | None:
         newest = self.load()
-        before = newest or Manifest(shard=self._shard, version=0, epoch=0)
+        before = newest or Manifest(self._shard, 0, 0, wal_start=WalStart(1, 0) if self._wal_on_objects else None)
+        self._check_wal(before)
         candidate = replace(
             before,
             version=before.version + 1,
@@ -129,6 +137,18 @@ class ManifestStore:
             return None
         newer = self._objects.list(manifest_prefix(self._shard), after=key)
         return None if newer else candidate
+
+    def _check_wal(self, manifest: Manifest) -> None:
+        """Refuse to serve a shard without its WAL: events that were acknowledged would be missing silently."""
+        if (manifest.wal_start is not None) == self._wal_on_objects:
+            return
+        where, setting = ("a local disk", "local") if manifest.wal_start is None else ("the object store", "object")
+        raise InvalidSettings(f"the wal of shard {self._shard} is on {where}: set durability to {setting!r}")
+
+    def newer_epoch(self, epoch: int) -> int | None:
+        """The newest epoch when it is above `epoch`, else None: whether an owner was replaced."""
+        newest = self.load()
+        return newest.epoch if newest is not None and newest.epoch > epoch else None
 
     def publish(self, edit: ManifestEdit) -> Manifest:
         """Apply `edit` to the current manifest and make the result the newest.

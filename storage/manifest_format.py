@@ -5,14 +5,15 @@ MAN-1 the version grows by one. MAN-2 one epoch has one writer (checked in manif
 epoch never go back. MAN-4 a segment has rows, ordered bounds, and its offsets are below the WAL floor. MAN-5 no
 segment name occurs twice. MAN-6 removed segments are there. MAN-7 a producer's (epoch, sequence) never goes back.
 MAN-8 an added segment either holds offsets between the old and the new WAL floor, no more rows than those, or
-replaces removed segments of its stream whose offsets span its own.
+replaces removed segments of its stream whose offsets span its own. MAN-9 a shard's WAL is on the object store from
+its first manifest on or never, and its start never goes back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgpack
 
@@ -28,14 +29,25 @@ FORMAT_VERSION: Final = 1
 # A key that an older release passes over: to it the segments have no index.
 INDEXES_KEY: Final = "indexes"
 
+# A shard that has it keeps its WAL on the object store. An older release misses the WAL directory and does not serve.
+WAL_START_KEY: Final = "wal_start"
+
 Schema = tuple[tuple[str, str, str], ...]  # (name, path, kind) of each column
+
+
+class WalStart(NamedTuple):
+    """The first WAL object that a replay needs: the older ones, in this order, hold nothing above the WAL floor."""
+
+    epoch: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """One version of everything that is true of a shard below its WAL floor.
 
-    `writer` is a random number of the process that wrote it: two writers never write the same bytes.
+    `writer` is a random number of the process that wrote it: two writers never write the same bytes. `wal_start` is
+    None for a shard whose WAL is files on a disk.
     """
 
     shard: int
@@ -46,16 +58,18 @@ class Manifest:
     producers: Mapping[ProducerKey, ProducerState] = field(default_factory=dict)
     created_at_us: int = 0
     writer: int = 0
+    wal_start: WalStart | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestEdit:
-    """One change: segments to add, names to remove, the new WAL floor, all producers (None: as they are)."""
+    """One change: segments to add, names to remove, the new WAL floor and start, all producers (None: as they are)."""
 
     add: tuple[Segment, ...] = ()
     remove: tuple[str, ...] = ()
     wal_floor: int | None = None
     producers: Mapping[ProducerKey, ProducerState] | None = None
+    wal_start: WalStart | None = None
 
 
 def apply_edit(current: Manifest, edit: ManifestEdit, now_us: int) -> Manifest:
@@ -69,6 +83,7 @@ def apply_edit(current: Manifest, edit: ManifestEdit, now_us: int) -> Manifest:
         segments=(*(s for s in current.segments if s.name not in removed), *edit.add),
         producers=current.producers if edit.producers is None else dict(edit.producers),
         created_at_us=max(now_us, current.created_at_us),
+        wal_start=current.wal_start if edit.wal_start is None else edit.wal_start,
     )
     known = {segment.name for segment in current.segments}
     missing = sorted(removed - known)
@@ -103,6 +118,11 @@ def check_successor(current: Manifest, following: Manifest) -> None:
     floors = (following.wal_floor, current.wal_floor)
     check(following.wal_floor >= current.wal_floor, "MAN-3", "WAL floor %d is below %d", *floors)
     check(following.epoch >= current.epoch, "MAN-3", "epoch %d is below %d", following.epoch, current.epoch)
+    starts = (following.wal_start, current.wal_start)
+    if current.version > 0:
+        check((following.wal_start is None) == (current.wal_start is None), "MAN-9", "WAL start %s after %s", *starts)
+    if following.wal_start is not None and current.wal_start is not None:
+        check(following.wal_start >= current.wal_start, "MAN-9", "WAL start %s is before %s", *starts)
     names: set[str] = set()
     for segment in following.segments:
         check(segment.name not in names, "MAN-5", "segment %s is there twice", segment.name)
@@ -145,6 +165,8 @@ def encode_manifest(manifest: Manifest, packed: dict[str, bytes] | None = None) 
     }
     if any(segment.index_bytes for segment in manifest.segments):
         body[INDEXES_KEY] = [(segment.index_bytes, segment.index_crc32c) for segment in manifest.segments]
+    if manifest.wal_start is not None:
+        body[WAL_START_KEY] = list(manifest.wal_start)
     return seal(MAGIC, FORMAT_VERSION, body)
 
 
@@ -167,6 +189,7 @@ def decode_manifest(data: bytes, what: str = "manifest") -> Manifest:
             producers={(p[0], p[1], p[2]): ProducerState(*p[3:]) for p in body["producers"]},
             created_at_us=body["created_at_us"],
             writer=body["writer"],
+            wal_start=WalStart(*body[WAL_START_KEY]) if WAL_START_KEY in body else None,
         )
     except (KeyError, IndexError, TypeError, ValueError, msgpack.UnpackException) as error:
         raise Corrupt(f"{what} has a body of an unexpected shape: {error!r}") from error

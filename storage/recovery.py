@@ -1,7 +1,9 @@
 """Owns opening a shard: lock, epoch, orphans, replay, a new WAL file. Idempotent: a crash inside is just a crash.
 
-Order: the lock keeps other processes of this host away, the new epoch in the manifest everyone else; only then is the
-WAL read, and what was perhaps never synced is written again before anything is served.
+With a WAL directory: the lock keeps other processes of this host away, the new epoch in the manifest everyone else;
+only then is the WAL read, and what was perhaps never synced is written again before anything is served. With the WAL
+on the object store: the new epoch ends the publishing of older owners, a fence at the end of their log their
+acknowledgements.
 """
 
 from __future__ import annotations
@@ -14,17 +16,20 @@ from core.batch import decode_batch
 from core.clock import Clock
 from core.errors import Corrupt, Unavailable
 from core.ids import ShardId
+from core.limits import WAL_OBJECT_READS_AHEAD
 from storage.fs import FileSystem
-from storage.keys import index_key, segments_prefix, shard_prefix
+from storage.keys import index_key, segment_epoch, segments_prefix, shard_prefix
 from storage.manifest import Manifest, ManifestStore
 from storage.memtable import Memtable, stamp
+from storage.object_wal import ObjectWal, ObjectWalOptions
+from storage.object_wal_recovery import remove_before, seal_and_replay
 from storage.objects import ObjectStore
 from storage.producers import ProducerKey, ProducerState, accepted, opened
 from storage.shard import Shard, ShardOptions, ShardState
 from storage.stream_settings import StreamSettings
 from storage.wal import Wal
 from storage.wal_format import BatchRecord, WalRecord
-from storage.wal_recovery import Recovery, replay
+from storage.wal_recovery import TornTail, replay
 
 LOCK_NAME = "LOCK"
 MARKER_NAME = "SHARD"  # says that this directory held the WAL of the shard from its first epoch on
@@ -55,10 +60,11 @@ def open_shard(
         _check_directory(fs, wal_directory, options.shard, manifests)
         manifest = manifests.take_epoch()
         _remove_orphans(objects, manifest)
-        state, recovery = _replay(fs, wal_directory, manifest, clock)
+        replayed = _Replayed(manifest, clock)
+        recovery = replay(fs, wal_directory, options.shard, manifest.wal_floor, replayed.sink)
         return Shard(
             options,
-            state,
+            replayed.state(recovery.torn),
             wal_factory=lambda on_committed: Wal(
                 fs,
                 wal_directory,
@@ -78,6 +84,42 @@ def open_shard(
     except BaseException:
         lock.release()
         raise
+
+
+def open_object_shard(
+    options: ShardOptions,
+    *,
+    objects: ObjectStore,
+    clock: Clock,
+    new_file_id: Callable[[], int],
+    stream_settings: Callable[[str, str], StreamSettings],
+    wal_options: ObjectWalOptions | None = None,
+    reads_ahead: int = WAL_OBJECT_READS_AHEAD,
+) -> Shard:
+    """Recover a shard whose WAL is on the object store and become its owner, on any node.
+
+    Raises Unavailable (object store), Fenced (a newer owner took over meanwhile), InvalidSettings (the WAL of this
+    shard is in a directory), Corrupt (damage that recovery must not hide).
+    """
+    manifests = ManifestStore(objects, options.shard, clock, wal_on_objects=True)
+    manifest = manifests.take_epoch()
+    assert manifest.wal_start is not None
+    _remove_orphans(objects, manifest)
+    remove_before(objects, options.shard, manifest.wal_start)
+    replayed = _Replayed(manifest, clock)
+    recovery = seal_and_replay(objects, manifests, manifest, replayed.sink, new_file_id, reads_ahead)
+    return Shard(
+        options,
+        replayed.state(()),
+        wal_factory=lambda on_committed: ObjectWal(
+            objects, options.shard, manifest.epoch, recovery, new_file_id, on_committed, clock, wal_options
+        ),
+        manifests=manifests,
+        objects=objects,
+        stream_settings=stream_settings,
+        clock=clock,
+        lock=None,
+    )
 
 
 def _check_directory(fs: FileSystem, directory: str, shard: ShardId, manifests: ManifestStore) -> None:
@@ -100,30 +142,43 @@ def _check_directory(fs: FileSystem, directory: str, shard: ShardId, manifests: 
 def _remove_orphans(objects: ObjectStore, manifest: Manifest) -> None:
     """Delete segments and indexes that a crashed flush uploaded and never published; their events are still in the WAL.
 
-    Everything below this shard that the newest manifest does not name belongs to an epoch that is fenced by now.
+    What the manifest does not name belongs to an epoch that is fenced by now, unless its own epoch is newer: then this
+    owner was replaced while it opened, and must not touch what its successor writes.
     """
     live = {segment.name for segment in manifest.segments}
     live |= {index_key(segment.name) for segment in manifest.segments if segment.index_bytes}
     found = objects.list(segments_prefix(manifest.shard))
-    objects.delete([info.key for info in found if info.key not in live])
+    older = [info.key for info in found if info.key not in live and _is_older(info.key, manifest.epoch)]
+    objects.delete(older)
     objects.remove_unfinished(shard_prefix(manifest.shard))
 
 
-def _replay(fs: FileSystem, directory: str, manifest: Manifest, clock: Clock) -> tuple[ShardState, Recovery]:
-    memtable = Memtable(manifest.wal_floor)
-    producers: dict[ProducerKey, ProducerState] = dict(manifest.producers)
-    now_s, now_us = clock.steady_s(), clock.now_us()
+def _is_older(key: str, epoch: int) -> bool:
+    written_in = segment_epoch(key)
+    return written_in is None or written_in < epoch
 
-    def sink(record: WalRecord, synced: bool) -> None:
+
+class _Replayed:
+    """What the WAL adds to a manifest, record by record."""
+
+    def __init__(self, manifest: Manifest, clock: Clock) -> None:
+        self._manifest = manifest
+        self._memtable = Memtable(manifest.wal_floor)
+        self._producers: dict[ProducerKey, ProducerState] = dict(manifest.producers)
+        self._now_s, self._now_us = clock.steady_s(), clock.now_us()
+
+    def sink(self, record: WalRecord, synced: bool) -> None:
+        """Take the next record."""
         key: ProducerKey = (record.tenant, record.stream, record.producer)
-        producers[key] = _replayed(producers.get(key), record, now_us)
+        self._producers[key] = _replayed(self._producers.get(key), record, self._now_us)
         if isinstance(record, BatchRecord):
             batch = stamp(_decode(record), record.first_offset, record.ingested_at_us)
-            memtable.insert((record.tenant, record.stream), batch, record.first_offset, now_s)
+            self._memtable.insert((record.tenant, record.stream), batch, record.first_offset, self._now_s)
 
-    recovery = replay(fs, directory, manifest.shard, manifest.wal_floor, sink)
-    torn = tuple(f"{tail.file}: {tail.bytes} bytes from {tail.position} on" for tail in recovery.torn)
-    return ShardState(manifest, memtable, producers, torn, memtable.rows), recovery
+    def state(self, torn: tuple[TornTail, ...]) -> ShardState:
+        """What all records make."""
+        tails = tuple(f"{tail.file}: {tail.bytes} bytes from {tail.position} on" for tail in torn)
+        return ShardState(self._manifest, self._memtable, self._producers, tails, self._memtable.rows)
 
 
 def _replayed(before: ProducerState | None, record: WalRecord, now_us: int) -> ProducerState:

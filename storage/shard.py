@@ -1,7 +1,8 @@
 """Owns one shard: deduplicate → WAL → memtable → flush, and the snapshot that readers get. Plain threads, no Ray.
 
-A shard is opened by exactly one process at a time: locally the lock on the WAL directory, everywhere the epoch in the
-manifest. Every caller brings its own thread; appends of several callers share one fdatasync.
+A shard has one owner at a time: locally by the lock on the WAL directory, everywhere by the epoch in the manifest, and
+with the WAL on the object store by the fence that ends the log of the owner before. Every caller brings its own
+thread; appends of several callers share one fdatasync or one object.
 
 Invariants: SHD-1 an append is acknowledged only after its WAL record reached the level it names. SHD-2 the memtable
 holds committed batches only, in offset order. SHD-3 the manifest's producers are those of its WAL floor: a batch above
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 
 import pyarrow as pa
 
-from core.append import LOCAL, Ack, AppendRequest, ProducerOpened, check_request
+from core.append import MEMORY, Ack, AppendRequest, ProducerOpened, check_request
 from core.batch import check_batch, decode_batch
 from core.clock import Clock
 from core.errors import Corrupt, InvalidRequest, Overloaded, check
@@ -31,7 +32,7 @@ from storage.producers import ProducerKey, ProducerState, Verdict, accepted, jud
 from storage.segment_writer import write_segments
 from storage.snapshot import Segment, StreamSnapshot
 from storage.stream_settings import StreamSettings
-from storage.wal import OnCommitted, Ticket, Wal
+from storage.wal import OnCommitted, Ticket, WriteAheadLog
 from storage.wal_format import BatchRecord, OpenProducerRecord, WalRecord
 
 # How long a refused producer should wait: a flush of one full memtable takes about a second on one core.
@@ -100,12 +101,12 @@ class Shard:
         options: ShardOptions,
         state: ShardState,
         *,
-        wal_factory: Callable[[OnCommitted], Wal],
+        wal_factory: Callable[[OnCommitted], WriteAheadLog],
         manifests: ManifestStore,
         objects: ObjectStore,
         stream_settings: Callable[[str, str], StreamSettings],
         clock: Clock,
-        lock: DirectoryLock,
+        lock: DirectoryLock | None,
     ) -> None:
         self.options = options
         self._objects = objects
@@ -137,6 +138,7 @@ class Shard:
         poisoned, nothing was written) or UnknownOutcome (retry with the same sequence).
         """
         check_request(request)
+        level = self._wal.granted(request.level)
         producer: ProducerKey = (request.tenant, request.stream, request.producer)
         batch = self._decode(request)
         with self._lock:
@@ -151,12 +153,12 @@ class Shard:
                 # A batch that was committed at a lower level, or replayed from a tail, must reach this level too:
                 # logging the open epoch again is harmless and makes everything before it durable.
                 record = OpenProducerRecord(*producer, request.epoch)
-                ticket = self._wal.enqueue(record, sync=request.level == LOCAL)
+                ticket = self._wal.enqueue(record, sync=level != MEMORY)
         self._wal.commit(ticket)
         if verdict is Verdict.DUPLICATE:
-            return self._duplicate(request, producer)
+            return self._duplicate(request, producer, level)
         last_offset = first_offset + batch.num_rows - 1
-        return Ack(self.options.shard, self._manifest.epoch, first_offset, last_offset, request.level, False)
+        return Ack(self.options.shard, self._manifest.epoch, first_offset, last_offset, level, False)
 
     def open_producer(self, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
         """Begin the producer's next epoch, durably, and fence its older ones."""
@@ -213,7 +215,7 @@ class Shard:
             ingested_at_us=now_us,
             body=request.body,
         )
-        ticket = self._wal.enqueue(record, sync=request.level == LOCAL)
+        ticket = self._wal.enqueue(record, sync=request.level != MEMORY)
         state = self._pending.producers[producer]
         state = accepted(state, request.sequence, first_offset, batch.num_rows, request.position, now_us)
         self._pending.producers[producer] = state
@@ -223,13 +225,13 @@ class Shard:
         self._next_offset = first_offset + batch.num_rows
         return first_offset, ticket
 
-    def _duplicate(self, request: AppendRequest, producer: ProducerKey) -> Ack:
+    def _duplicate(self, request: AppendRequest, producer: ProducerKey, level: str) -> Ack:
         with self._lock:
             self._counters.duplicates += 1
             state = self._committed[producer]
         known = state.epoch == request.epoch and state.last_sequence == request.sequence
         first, last = (state.first_offset, state.last_offset) if known else (-1, -1)
-        return Ack(self.options.shard, self._manifest.epoch, first, last, request.level, True)
+        return Ack(self.options.shard, self._manifest.epoch, first, last, level, True)
 
     def _on_committed(self, records: Sequence[WalRecord]) -> None:
         """Called by the WAL, in order, when `records` reached their level: only now they become visible."""
@@ -272,13 +274,13 @@ class Shard:
                 return 0
             try:
                 segments = self._write(frozen)
-                self._publish(frozen, segments)
+                manifest = self._publish(frozen, segments)
             except Exception as error:
                 self._counters.flush_failures += 1
                 self._counters.last_flush_error = f"{type(error).__name__}: {error}"
                 raise
             self._wal.rotate()
-            self._wal.remove_below(frozen.next_offset)
+            self._wal.remove_below(manifest.wal_floor, manifest.wal_start)
             return frozen.rows
 
     def _freeze(self) -> Memtable | None:
@@ -306,9 +308,14 @@ class Shard:
         self._next_segment += 1
         return segment_number(self._manifest.epoch, self._next_segment)
 
-    def _publish(self, frozen: Memtable, segments: list[Segment]) -> None:
+    def _publish(self, frozen: Memtable, segments: list[Segment]) -> Manifest:
         producers = retained(self._frozen_producers, self._clock.now_us(), PRODUCER_IDLE_S_MAX, PRODUCERS_MAX)
-        edit = ManifestEdit(add=tuple(segments), wal_floor=frozen.next_offset, producers=producers)
+        edit = ManifestEdit(
+            add=tuple(segments),
+            wal_floor=frozen.next_offset,
+            producers=producers,
+            wal_start=self._wal.start_at(frozen.next_offset),
+        )
         manifest = self._manifests.publish(edit)
         with self._lock:
             self._manifest = manifest
@@ -317,6 +324,7 @@ class Shard:
             self._lock.notify_all()
             self._counters.flushes += 1
             self._counters.flushed_rows += frozen.rows
+        return manifest
 
     def _forget_idle_producers(self) -> None:
         known = self._pending.producers
@@ -352,6 +360,11 @@ class Shard:
     def poisoned(self) -> str | None:
         """Why this shard cannot accept writes any more until it is opened again, or None."""
         return self._wal.poisoned
+
+    @property
+    def fenced(self) -> str | None:
+        """That a newer owner ended the WAL of this one, or None."""
+        return self._wal.fenced
 
     def status(self) -> dict[str, object]:
         """Numbers of this shard: bytes, rows, offsets, versions."""
@@ -408,4 +421,5 @@ class Shard:
     def abandon(self) -> None:
         """Let go without flushing, as a crash would; the next open recovers."""
         self._wal.abandon()
-        self._directory_lock.release()
+        if self._directory_lock is not None:
+            self._directory_lock.release()

@@ -7,7 +7,8 @@ somebody needs the shard. While a poisoned shard cannot be opened again it still
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import Clock
@@ -38,11 +39,15 @@ class ShardHost:
 
     def append(self, request: AppendRequest) -> Ack:
         """See Shard.append."""
-        return self._writable().append(request)
+        shard = self._writable()
+        with self._told_of_fence(shard):
+            return shard.append(request)
 
     def open_producer(self, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
         """See Shard.open_producer."""
-        return self._writable().open_producer(tenant, stream, producer_id)
+        shard = self._writable()
+        with self._told_of_fence(shard):
+            return shard.open_producer(tenant, stream, producer_id)
 
     def snapshots(self, tenant: str, streams: Sequence[str]) -> dict[str, StreamSnapshot]:
         """See Shard.snapshots."""
@@ -80,6 +85,15 @@ class ShardHost:
                 if self._shard is not None:
                     self._shard.close()
 
+    @contextmanager
+    def _told_of_fence(self, shard: Shard) -> Iterator[None]:
+        """Never open again a shard that a newer owner has; a producer that is fenced leaves the shard as it is."""
+        try:
+            yield
+        except Fenced:
+            self._fenced = self._fenced or shard.fenced
+            raise
+
     def _state(self, shard: Shard | None) -> str:
         if self._closed:
             return "closed"
@@ -109,6 +123,9 @@ class ShardHost:
             self._shard.abandon()
         try:
             shard = self._open_shard()
+        except Fenced as error:
+            self._fenced = str(error)  # somebody took over while this one opened: it is not ours to take back
+            raise
         except MalamuteError as error:
             self._failure = error
             self._retry_at_s = self._clock.steady_s() + REOPEN_INTERVAL_S

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from core.append import LOCAL, OBJECT
 from core.errors import InvalidRequest, MalamuteError, Unavailable, UnknownOutcome, check
 from core.limits import WAL_FILE_BYTES_TARGET, WAL_RECORD_BYTES_MAX
 from storage.fs import FileSystem
+from storage.manifest_format import WalStart
 from storage.wal_file import ActiveFile
 from storage.wal_format import UNNAMED_SUFFIX, BatchRecord, FileHeader, WalRecord, encode_header, payload_bytes
 from storage.wal_recovery import Recovery, WalFile
@@ -43,7 +45,17 @@ class WriteAheadLog(Protocol):
 
     def rotate(self) -> None: ...
 
-    def remove_below(self, floor: int) -> int: ...
+    def granted(self, level: str) -> str:
+        """The level at which an append that asks for `level` is acknowledged; InvalidRequest when there is none."""
+        ...
+
+    def start_at(self, floor: int) -> WalStart | None:
+        """What a manifest with this WAL floor has to say of where the log begins."""
+        ...
+
+    def remove_below(self, floor: int, start: WalStart | None) -> int:
+        """Remove what no replay from this floor and start of the published manifest needs. Returns how much."""
+        ...
 
     def close(self) -> None: ...
 
@@ -54,6 +66,11 @@ class WriteAheadLog(Protocol):
 
     @property
     def poisoned(self) -> str | None: ...
+
+    @property
+    def fenced(self) -> str | None:
+        """That a newer owner ended this log for good, or None."""
+        ...
 
 
 class Wal:
@@ -116,6 +133,11 @@ class Wal:
         return self._poisoned
 
     @property
+    def fenced(self) -> str | None:
+        """None: the lock on the directory keeps other owners away."""
+        return None
+
+    @property
     def bytes(self) -> int:
         """Bytes of all files that remove_below has not removed."""
         with self._condition:
@@ -172,7 +194,20 @@ class Wal:
         except OSError as error:
             raise Unavailable(self._failed()) from error
 
-    def remove_below(self, floor: int) -> int:
+    def granted(self, level: str) -> str:
+        """See WriteAheadLog: what was asked for, but not `object`."""
+        if level == OBJECT:
+            raise InvalidRequest(
+                f"durability level {level!r} is not offered by this deployment, its wal is on a local disk: use "
+                f"{LOCAL!r}, or a deployment with durability: object"
+            )
+        return level
+
+    def start_at(self, floor: int) -> WalStart | None:
+        """None: a directory holds what is needed and nothing else."""
+        return None
+
+    def remove_below(self, floor: int, start: WalStart | None = None) -> int:
         """Unlink the files, oldest first, that hold nothing at or above `floor`; never the active one.
 
         Returns how many. Raises Unavailable when one cannot be unlinked: it and the later ones stay.

@@ -28,7 +28,7 @@ FILE_HEADER_BYTES: Final = _FILE_HEADER.size
 _FRAME: Final = struct.Struct("<IIB3xI")  # payload length, crc32c, type, msgpack header length
 FRAME_BYTES: Final = _FRAME.size
 _SEED: Final = struct.Struct("<QQIB3xI")  # file id, position, payload length, type, msgpack header length
-_CONTROL: Final = struct.Struct("<QQ")  # synced position, next offset
+_CONTROL: Final = struct.Struct("<QQ")  # synced position (see Control), next offset
 _ALIGNMENT: Final = 8
 _NAME: Final = re.compile(r"(\d{8,})-(\d{8,})\.wal\Z")
 
@@ -40,6 +40,7 @@ class RecordType(IntEnum):
     OPEN_PRODUCER = 2
     MARK = 3  # up to where the file was synced
     SEAL = 4  # the same, and nothing follows
+    FENCE = 5  # in an object: a newer owner ended the log of this epoch here
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,10 @@ WalRecord = BatchRecord | OpenProducerRecord
 
 @dataclass(frozen=True, slots=True)
 class Control:
-    """A MARK or SEAL: the bytes before `synced_position` are on stable storage, and `next_offset` comes next."""
+    """A MARK or SEAL: the bytes before `synced_position` are on stable storage, and `next_offset` comes next.
+
+    In objects, which are stored whole, that number means something else: see storage/wal_object_format.py.
+    """
 
     type: RecordType
     synced_position: int
@@ -207,7 +211,7 @@ def decode_frame(data: pa.Buffer, frame: Frame, path: str) -> WalRecord | Contro
     """The record in `frame`; its body is a slice of `data`, not a copy. Corrupt (naming `path`) for a newer format."""
     header = data.slice(frame.position + FRAME_BYTES, frame.header_bytes)
     if frame.type in (RecordType.MARK, RecordType.SEAL) and header.size == _CONTROL.size:
-        return Control(RecordType(frame.type), *_CONTROL.unpack(header))
+        return decode_control(data, frame)
     try:
         if frame.type == RecordType.BATCH:
             values = _typed(header, (str, str, str, int, int, (bytes, type(None)), int, int, int))
@@ -217,6 +221,11 @@ def decode_frame(data: pa.Buffer, frame: Frame, path: str) -> WalRecord | Contro
     except ValueError as error:
         raise Corrupt(f"{path} has an unreadable record header at {frame.position}: {error}; restore it") from error
     raise Corrupt(f"{path} has a record of unknown type {frame.type} at {frame.position}: use a newer malamute")
+
+
+def decode_control(data: pa.Buffer, frame: Frame) -> Control:
+    """The MARK, SEAL or FENCE in `frame`."""
+    return Control(RecordType(frame.type), *_CONTROL.unpack(data.slice(frame.position + FRAME_BYTES, _CONTROL.size)))
 
 
 def find_control(data: pa.Buffer, file_id: int, start: int) -> Control | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -18,8 +19,9 @@ from core.limits import MIB
 from ingest.shred import ShredSettings, shred_dicts
 from storage.fs import FileSystem
 from storage.local_objects import LocalObjectStore
+from storage.object_wal import ObjectWalOptions
 from storage.objects import ObjectStore
-from storage.recovery import open_shard
+from storage.recovery import open_object_shard, open_shard
 from storage.shard import Shard, ShardOptions
 from storage.stream_settings import StreamSettings
 
@@ -28,6 +30,11 @@ WAL_DIRECTORY = f"{ROOT}/wal/0000"
 TENANT, STREAM = "default", "logs"
 
 OPTIONS = ShardOptions(ShardId(0), 1 * MIB, 4 * MIB, 60.0, 1 * MIB)
+AT_ONCE = ObjectWalOptions(interval_s=0.0)
+
+
+def random_id() -> int:
+    return secrets.randbits(64)
 
 
 def objects_on(fs: FileSystem) -> LocalObjectStore:
@@ -92,3 +99,23 @@ def check_exactly_once(rows: list[tuple[int, int]], acknowledged: set[int], sent
     assert not [n for n, count in counts.items() if count > 1], "doubled"
     assert acknowledged <= counts.keys(), f"lost: {sorted(acknowledged - counts.keys())[:10]}"
     assert counts.keys() <= sent, "appeared from nowhere"
+
+
+def open_on_objects(
+    objects: ObjectStore,
+    *,
+    clock: Clock | None = None,
+    options: ShardOptions = OPTIONS,
+    wal_options: ObjectWalOptions = AT_ONCE,
+    file_ids: Callable[[], int] = random_id,
+) -> Shard:
+    """A shard whose WAL is on the object store; every append is an object of its own unless `wal_options` differ."""
+    return open_object_shard(
+        options,
+        objects=objects,
+        clock=clock or ManualClock(),
+        new_file_id=file_ids,
+        stream_settings=lambda tenant, stream: StreamSettings(stream),
+        wal_options=wal_options,
+        reads_ahead=1,
+    )

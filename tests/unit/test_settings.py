@@ -157,7 +157,8 @@ def test_settings_cannot_be_changed() -> None:
         ({"flush.memtable_bytes_target": "513MiB"}, "513MiB is not allowed: 64KiB to 512MiB"),
         ({"ray.resources": {"disk": -1}}, "ray.resources.disk: -1 is not allowed: at least 0"),
         ({"ray.address": "somewhere"}, "'auto', 'local', host:port or ray://host:port"),
-        ({"durability": "object"}, "durability: 'object' is not allowed: this version has 'memory' and 'local'"),
+        ({"durability": "paper"}, "durability: 'paper' is not allowed: memory, local or object"),
+        ({"wal_object_interval_ms": 0}, "wal_object_interval_ms: 0 is not allowed: 1 to 10000"),
         ({"name": "Mine"}, "name: 'Mine' is not allowed: use 1-63 characters of a-z"),
         (
             {"storage": "ftp://x"},
@@ -180,6 +181,10 @@ def test_what_is_wrong_is_said_with_key_value_and_what_is_allowed(overrides: dic
     ("overrides", "key"),
     [
         ({"limits.memtable_bytes_max": "1MiB"}, "limits.memtable_bytes_max: 1MiB is not allowed: at least 96MiB"),
+        (
+            {"durability": "object", "wal_directory": "/wal"},
+            "wal_directory: /wal is not allowed: with durability object",
+        ),
         ({"storage": "s3://bucket"}, "wal_directory: null is not allowed: with storage s3://bucket name a directory"),
         ({"shard.memory_bytes": "64MiB"}, "shard.memory_bytes: 64MiB is not allowed: at least 288MiB"),
         ({"coordinator.memory_bytes": "64MiB"}, "coordinator.memory_bytes: 64MiB is not allowed: at least 1GiB"),

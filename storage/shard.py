@@ -366,6 +366,14 @@ class Shard:
         """That a newer owner ended the WAL of this one, or None."""
         return self._wal.fenced
 
+    def replaced_by(self) -> int | None:
+        """The epoch of a newer owner, or None; asked of the object store, so it may raise Unavailable.
+
+        With a WAL directory None: there the lock decides who may open it.
+        """
+        manifest = self._manifest
+        return None if manifest.wal_start is None else self._manifests.newer_epoch(manifest.epoch)
+
     def status(self) -> dict[str, object]:
         """Numbers of this shard: bytes, rows, offsets, versions."""
         with self._lock:

@@ -30,6 +30,7 @@ class ShardHost:
         self._failure: MalamuteError | None = None
         self._retry_at_s = 0.0
         self._opened = 0
+        self._tried_again = False  # since the shard failed
         self._fenced: str | None = None
         self._closed = False
 
@@ -119,9 +120,15 @@ class ShardHost:
     def _recovered(self) -> Shard:
         if self._failure is not None and self._clock.steady_s() < self._retry_at_s:
             raise self._failure
-        if self._shard is not None:
-            self._shard.abandon()
+        failed = self._shard
+        if failed is not None:
+            failed.abandon()
         try:
+            # Whoever took over while this one failed keeps the shard. Once this one has tried to open it again, a
+            # newer epoch may be its own.
+            if failed is not None and not self._tried_again and (epoch := failed.replaced_by()) is not None:
+                raise Fenced(f"shard {failed.options.shard} is owned by epoch {epoch} now: its new owner serves it")
+            self._tried_again = True
             shard = self._open_shard()
         except Fenced as error:
             self._fenced = str(error)  # somebody took over while this one opened: it is not ours to take back
@@ -131,5 +138,6 @@ class ShardHost:
             self._retry_at_s = self._clock.steady_s() + REOPEN_INTERVAL_S
             raise
         self._failure = None
+        self._tried_again = False
         self._opened += 1
         return shard

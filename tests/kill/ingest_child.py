@@ -14,19 +14,24 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
+from core.append import LOCAL, OBJECT
 from core.clock import SystemClock
 from core.errors import MalamuteError
 from storage.fs import LocalFileSystem
 from storage.local_objects import LocalObjectStore
+from storage.object_wal import ObjectWalOptions
 from storage.recovery import open_shard
 from storage.shard import Shard
 from storage.stream_settings import StreamSettings
-from tests.support.shards import OPTIONS, STREAM, TENANT, append, body
+from tests.support.shards import OPTIONS, STREAM, TENANT, append, body, open_on_objects
 
 
-def open_real(root: str) -> tuple[Shard, LocalObjectStore]:
+def open_real(root: str, durability: str = LOCAL) -> tuple[Shard, LocalObjectStore]:
     fs = LocalFileSystem()
     objects = LocalObjectStore(root, fs)
+    if durability == OBJECT:
+        quick = ObjectWalOptions(interval_s=0.005)
+        return open_on_objects(objects, clock=SystemClock(), wal_options=quick), objects
     shard = open_shard(
         OPTIONS,
         fs=fs,
@@ -39,9 +44,9 @@ def open_real(root: str) -> tuple[Shard, LocalObjectStore]:
     return shard, objects
 
 
-def main(root: str, first: int, seed: int) -> None:
+def main(root: str, first: int, seed: int, durability: str) -> None:
     rng = random.Random(seed)
-    shard, _ = open_real(root)
+    shard, _ = open_real(root, durability)
     body([0])  # what is loaded at the first batch is loaded before the clock of this life starts
     _say("open")
     threading.Thread(target=_flush_forever, args=(shard, rng.random() * 0.05 + 0.01), daemon=True).start()
@@ -74,4 +79,4 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

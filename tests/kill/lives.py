@@ -11,14 +11,29 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from core.append import LOCAL
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 OPEN_S_MAX = 60.0
 
 
-def live(root: Path, first: int, seed: int, after_s: float, end: Callable[[], None]) -> bytes:
+def start(root: Path, first: int, seed: int, durability: str = LOCAL) -> subprocess.Popen[bytes]:
+    """A child that ingests from number `first` on."""
+    command = [sys.executable, "-m", "tests.kill.ingest_child", str(root), str(first), str(seed), durability]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY)
+
+
+def live(root: Path, first: int, seed: int, after_s: float, end: Callable[[], None], durability: str = LOCAL) -> bytes:
     """What the child said. `after_s` seconds after it opened the shard, `end` is called and the child is killed."""
-    command = [sys.executable, "-m", "tests.kill.ingest_child", str(root), str(first), str(seed)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=REPOSITORY)
+    child = start(root, first, seed, durability)
+    output = listen(child, after_s)
+    end()
+    child.send_signal(signal.SIGKILL)
+    return output + rest(child)
+
+
+def listen(child: subprocess.Popen[bytes], after_s: float) -> bytes:
+    """What the child says until `after_s` seconds after it opened the shard."""
     assert child.stdout is not None
     output = b""
     deadline_s = None
@@ -31,9 +46,13 @@ def live(root: Path, first: int, seed: int, after_s: float, end: Callable[[], No
         output += chunk
         if deadline_s is None and b"open\n" in output:
             deadline_s = time.monotonic() + after_s
-    end()
-    child.send_signal(signal.SIGKILL)
-    output += child.stdout.read()
+    return output
+
+
+def rest(child: subprocess.Popen[bytes]) -> bytes:
+    """What the child says until its end."""
+    assert child.stdout is not None
+    output = child.stdout.read()
     child.stdout.close()
     child.wait()
     return output

@@ -133,6 +133,23 @@ def test_a_replaced_owner_is_fenced_at_its_next_append_and_for_good() -> None:
     assert numbers(open_on_objects(objects), objects) == [1, 2]
 
 
+def test_an_owner_that_failed_does_not_take_the_shard_back_from_its_successor() -> None:
+    objects = FlakyObjectStore()
+    clock = ManualClock()
+    host = ShardHost(lambda: open_on_objects(objects, clock=clock), clock)
+    epoch = host.open_producer(TENANT, STREAM, "p").epoch
+    objects.hook = lambda operation, key: "before"
+    with pytest.raises(UnknownOutcome):
+        host.append(AppendRequest(TENANT, STREAM, "p", epoch, 0, body([0])))
+    objects.hook = None
+    successor = open_on_objects(objects)
+    clock.advance(2)
+    with pytest.raises(Fenced, match="owned by epoch 2 now"):
+        host.append(AppendRequest(TENANT, STREAM, "p", epoch, 0, body([0])))
+    assert host.status()["state"] == "fenced"
+    assert append(successor, "p", epoch, 0, [0]).first_offset == 0
+
+
 def test_an_owner_that_never_wrote_is_fenced_too() -> None:
     objects = FlakyObjectStore()
     first, second = open_on_objects(objects), open_on_objects(objects)

@@ -183,6 +183,53 @@ def inspect(
     command.run(kind, path)
 
 
+WalDirectory = Annotated[
+    str | None, typer.Option("--wal-directory", metavar="DIR", help="where the WALs are  [default: STORAGE/wal]")
+]
+StorageArgument = Annotated[
+    str | None,
+    typer.Argument(metavar="[STORAGE]", help="a directory or s3://bucket/prefix  [default: ./malamute-data]"),
+]
+
+
+@app.command()
+def verify(
+    storage: StorageArgument = None,
+    deep: Annotated[bool, typer.Option("--deep", help="compare every value with indexes and bounds")] = False,
+    wal: Annotated[bool, typer.Option("--wal/--no-wal", help="also read the WALs")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
+    wal_directory: WalDirectory = None,
+    config: Config = None,
+) -> None:
+    """Look at everything a storage holds, changing nothing: 0 sound, 1 findings, 2 could not be read whole."""
+    from malamute.commands import verify as command
+
+    code = command.run(command.place_of(storage, config, wal_directory), deep, wal, as_json)
+    if code:
+        raise typer.Exit(code)
+
+
+audit = typer.Typer(no_args_is_help=True, help="Show what a storage can still tell, changing nothing.")
+app.add_typer(audit, name="audit")
+
+
+@audit.command("producer")
+def audit_producer(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="the producer", show_default=False)],
+    stream: Annotated[str, typer.Option("--stream", help="the stream it writes to", show_default=False)],
+    storage: StorageArgument = None,
+    tenant: Annotated[str, typer.Option("--tenant", help="whose stream it is")] = "default",
+    as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
+    wal_directory: WalDirectory = None,
+    config: Config = None,
+) -> None:
+    """Show the sequences, positions and offsets of a producer and where its batches are stored."""
+    from malamute.commands import audit as command
+    from malamute.commands.verify import place_of
+
+    command.run(place_of(storage, config, wal_directory), tenant, stream, name, as_json)
+
+
 @app.command()
 def launcher(config: Annotated[str, typer.Option("-c", "--config", metavar="FILE", show_default=False)]) -> None:
     """Print the cluster file for `ray up` that a ray_config.yaml holds."""

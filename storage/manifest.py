@@ -121,7 +121,7 @@ class ManifestStore:
     def _try_take(self) -> Manifest | None:
         newest = self.load()
         before = newest or Manifest(self._shard, 0, 0, wal_start=WalStart(1, 0) if self._wal_on_objects else None)
-        self._check_wal(before)
+        self.check_wal(before)
         candidate = replace(
             before,
             version=before.version + 1,
@@ -138,7 +138,7 @@ class ManifestStore:
         newer = self._objects.list(manifest_prefix(self._shard), after=key)
         return None if newer else candidate
 
-    def _check_wal(self, manifest: Manifest) -> None:
+    def check_wal(self, manifest: Manifest) -> None:
         """Refuse to serve a shard without its WAL: events that were acknowledged would be missing silently."""
         if (manifest.wal_start is not None) == self._wal_on_objects:
             return

@@ -127,7 +127,9 @@ def _check_directory(fs: FileSystem, directory: str, shard: ShardId, manifests: 
     marker = f"{directory}/{MARKER_NAME}"
     if fs.exists(marker):
         return
-    if manifests.load() is not None:
+    newest = manifests.load()
+    if newest is not None:
+        manifests.check_wal(newest)
         raise Unavailable(
             f"the wal of shard {shard} is not in {directory}: bring the disk back that holds it; if it is lost for "
             f"good and the loss of unflushed events is accepted, create the empty file {marker}"

@@ -10,7 +10,7 @@ import pytest
 
 from core.append import LOCAL, MEMORY, OBJECT, AppendRequest
 from core.clock import ManualClock, SystemClock
-from core.errors import Corrupt, Fenced, InvalidRequest, InvalidSettings, MalamuteError, Unavailable, UnknownOutcome
+from core.errors import Corrupt, Fenced, InvalidRequest, InvalidSettings, Unavailable, UnknownOutcome
 from storage.keys import wal_key, wal_prefix
 from storage.object_wal import ObjectWal, ObjectWalOptions
 from storage.object_wal_recovery import ObjectRecovery
@@ -87,7 +87,7 @@ def test_a_shard_is_never_opened_without_its_log() -> None:
     objects = FlakyObjectStore()
     append(shard := open_on_objects(objects), "p", open_producer(shard), 0, [1])
     fs = SimFileSystem()
-    with pytest.raises(MalamuteError):
+    with pytest.raises(InvalidSettings, match="is on the object store: set durability to 'object'"):
         open_on(fs, objects=objects)
     fs.create("/store/wal/0000/SHARD").close()
     with pytest.raises(InvalidSettings, match="is on the object store: set durability to 'object'"):

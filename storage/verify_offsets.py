@@ -41,17 +41,24 @@ def joined(runs: Any) -> tuple[Any, list[Range]]:
 
 
 class Coverage:
-    """Which offsets were seen; every offset from 0 on must be, once."""
+    """Which offsets were seen; every offset from 0 on must be, once.
+
+    A segment whose first offset is not the one that was said of it comes late: it fills gaps that were noted before.
+    """
 
     def __init__(self) -> None:
         self._runs: Any = np.empty((0, 2), np.int64)
         self._settled = 0
+        self._gaps: list[Range] = []
         self._unknown: list[Range] = []
 
     def add(self, runs: Any) -> list[Range]:
         """Take the runs of one segment; returns the ranges of them that were seen before."""
-        late = runs[runs[:, 0] < self._settled]
-        doubles = [(int(start), int(min(end, self._settled)) - 1) for start, end in late.tolist()]
+        doubles: list[Range] = []
+        for start, end in runs[runs[:, 0] < self._settled].tolist():
+            late = (start, min(end, self._settled) - 1)
+            doubles += without(late, self._gaps)
+            self._gaps = [part for gap in self._gaps for part in without(gap, [late])]
         rest = np.maximum(runs, self._settled)
         self._runs, found = joined(np.concatenate([self._runs, rest[rest[:, 0] < rest[:, 1]]]))
         return doubles + found
@@ -60,25 +67,29 @@ class Coverage:
         """Take a segment that cannot be read: what is missing within its bounds is its own."""
         self._unknown.append((first, last))
 
-    def settle(self, limit: int) -> list[Range]:
-        """Everything below `limit` was given; returns the ranges below it that nothing holds."""
-        gaps: list[Range] = []
-        below = self._runs[self._runs[:, 0] < limit]
-        for start, end in below.tolist():
-            if start > self._settled:
-                gaps.append((self._settled, start - 1))
+    def settle(self, limit: int) -> None:
+        """All segments that begin below `limit` were given: note what below it nothing holds."""
+        for start, end in self._runs[self._runs[:, 0] < limit].tolist():
+            self._note(start)
             self._settled = max(self._settled, min(end, limit))
-        if self._settled < limit:
-            gaps.append((self._settled, limit - 1))
-            self._settled = limit
+        self._note(limit)
         self._runs = self._runs[self._runs[:, 1] > limit]
         self._runs[:, 0] = np.maximum(self._runs[:, 0], limit)
-        unexplained = [part for gap in gaps for part in _without(gap, self._unknown)]
-        self._unknown = [known for known in self._unknown if known[1] >= limit]
-        return unexplained
+
+    def _note(self, limit: int) -> None:
+        if limit > self._settled:
+            self._gaps.append((self._settled, limit - 1))
+            self._settled = limit
+
+    def take_gaps(self) -> list[Range]:
+        """The ranges that nothing holds, of what was settled since the last call."""
+        gaps = [part for gap in self._gaps for part in without(gap, self._unknown)]
+        self._gaps = []
+        return gaps
 
 
-def _without(gap: Range, holes: list[Range]) -> list[Range]:
+def without(gap: Range, holes: list[Range]) -> list[Range]:
+    """The parts of a range that are in none of the others."""
     parts = [gap]
     for low, high in holes:
         cut: list[Range] = []

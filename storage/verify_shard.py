@@ -40,7 +40,7 @@ from storage.verify_report import (
     ShardReport,
 )
 from storage.verify_segment import verify_segment
-from storage.verify_wal import LockedAway, WalPlace, WalSeen, check_wal, is_served, replay_wal, why_unread
+from storage.verify_wal import WalPlace, WalSeen, check_wal, is_served, note_failure, replay_wal
 from storage.wal_object_format import FENCE_OBJECT_BYTES
 
 # A round is repeated when a flush moved the floor during it: by default one comes every minute.
@@ -129,10 +129,11 @@ class _ShardCheck:
             self._verified.add(segment.name)
             counts = segment.first_offset >= settled
             if counts:
-                self._gaps(self._coverage.settle(min(segment.first_offset, manifest.wal_floor)), manifest)
+                self._coverage.settle(min(segment.first_offset, manifest.wal_floor))
             self._segment(segment, manifest, counts)
             self._task.on_segment(segment)
-        self._gaps(self._coverage.settle(manifest.wal_floor), manifest)
+        self._coverage.settle(manifest.wal_floor)
+        self._gaps(self._coverage.take_gaps(), manifest)
 
     def _segment(self, segment: Segment, manifest: Manifest, counts: bool) -> None:
         found = Findings(self._task.shard)
@@ -222,11 +223,7 @@ class _ShardCheck:
             found.extend(tried)
             return seen, records
         found.extend(tried)
-        if isinstance(failure, LockedAway):
-            found.add(UNREADABLE, f"wal of shard {self._task.shard}", str(failure), "verify where that disk is")
-        elif not found.has(GAP, CORRUPT):
-            message = f"{failure}; what follows in the WAL was not verified"
-            found.add(why_unread(failure), where or "wal", message)
+        note_failure(self._place, manifest, failure, found)
         return None, records
 
     # --- orphans --------------------------------------------------------------------------------------------------

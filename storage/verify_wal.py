@@ -21,13 +21,14 @@ from storage.manifest import Manifest, ManifestStore
 from storage.object_wal_recovery import seal_and_replay
 from storage.objects import AlreadyExists, Data, Listing, ObjectStore, view
 from storage.recovery import LOCK_NAME, MARKER_NAME
-from storage.verify_report import CORRUPT, GAP, MISSING, TORN, UNREADABLE, WRONG, Findings
+from storage.verify_report import CORRUPT, GAP, MISSING, RETRY, TORN, UNREADABLE, WRONG, Findings
 from storage.wal_format import (
     FILE_HEADER_BYTES,
     BatchRecord,
     FileHeader,
     WalRecord,
     decode_file_header,
+    encode_file_header,
     parse_name,
 )
 from storage.wal_object_format import FENCE_OBJECT_BYTES, decode_object
@@ -170,7 +171,10 @@ def _headers(place: WalPlace, manifest: Manifest, found: Findings) -> list[FileH
     for name in names:
         path = f"{place.directory}/{name}"
         try:
-            headers.append(decode_file_header(place.fs.read_range(path, 0, FILE_HEADER_BYTES), path))
+            data = place.fs.read_range(path, 0, FILE_HEADER_BYTES)
+            headers.append(decode_file_header(data, path))
+            if encode_file_header(headers[-1]) != data:
+                raise Corrupt("its header is damaged where the checksum does not look: every reader passes over it")
         except FileNotFoundError:
             continue  # removed since its name was read, because all of it is in segments
         except Corrupt as error:
@@ -205,6 +209,41 @@ def located(place: WalPlace, manifest: Manifest) -> Iterator[tuple[str, int, Wal
                     yield f"{place.directory}/{name}", shown["position"], BatchRecord(**shown["header"], body=b"")
 
 
-def why_unread(error: Exception) -> str:
-    """The kind of finding that an error of a replay is."""
-    return UNREADABLE if isinstance(error, Unavailable | Fenced) else CORRUPT
+def note_failure(place: WalPlace, manifest: Manifest, error: Exception, found: Findings) -> None:
+    """Note why a replay ended, unless what check_wal noted says it already."""
+    where = place.directory if manifest.wal_start is None else wal_prefix(manifest.shard)
+    if isinstance(error, LockedAway):
+        found.add(UNREADABLE, f"wal of shard {manifest.shard}", str(error), "verify where that disk is")
+    elif isinstance(error, Unavailable | Fenced):
+        found.add(UNREADABLE, where or "wal", str(error), RETRY)
+    elif (absent := _absent(place, manifest)) is not None:
+        found.add(MISSING, absent, f"it is not there although later ones are: {error}", _LOST)
+    elif not found.has(GAP, CORRUPT):
+        found.add(CORRUPT, _named(place, manifest, str(error)), f"{error}; what follows in the WAL was not verified")
+
+
+def _named(place: WalPlace, manifest: Manifest, message: str) -> str:
+    """The file or object that an error of recovery is about, or else where all of them are."""
+    if manifest.wal_start is not None:
+        names = [info.key for info in place.objects.list(wal_prefix(manifest.shard))]
+        where = wal_prefix(manifest.shard)
+    else:
+        where = place.directory or "wal"
+        names = [f"{where}/{name}" for name in place.fs.list(where) if parse_name(name)]
+    named = [name for name in names if name in message]
+    return min(named, key=message.index, default=where)
+
+
+def _absent(place: WalPlace, manifest: Manifest) -> str | None:
+    """The first WAL object that is not there though later ones of its epoch are."""
+    if manifest.wal_start is None:
+        return None
+    positions = [wal_position_of(info.key) for info in place.objects.list(wal_prefix(manifest.shard))]
+    expected: tuple[int, int] = manifest.wal_start
+    for position in sorted(found for found in positions if found is not None and found >= expected):
+        if position[0] != expected[0]:
+            expected = (position[0], 0)
+        if position != expected:
+            return wal_key(manifest.shard, *expected)
+        expected = (position[0], position[1] + 1)
+    return None

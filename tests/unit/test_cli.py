@@ -19,7 +19,7 @@ from malamute import cli, display
 from malamute.commands import sql
 from malamute.result import Result
 
-COMMANDS = ("up", "down", "status", "ingest", "sql", "load", "inspect", "launcher", "demo")
+COMMANDS = ("up", "down", "status", "ingest", "sql", "load", "inspect", "verify", "audit", "launcher", "demo")
 
 
 def _main(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:

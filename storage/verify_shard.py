@@ -230,13 +230,16 @@ class _ShardCheck:
 
     def _orphans(self, manifest: Manifest) -> None:
         """Warn of what nothing refers to. Beside a running shard only what an older epoch left is looked at."""
-        named = {segment.name for segment in manifest.segments}
-        named |= {index_key(segment.name) for segment in manifest.segments if segment.index_bytes}
+        keys = [info.key for info in self._objects.list(shard_prefix(self._task.shard))]
+        newest = self._newest() or manifest  # after the listing: what was published meanwhile is named
+        segments = (*manifest.segments, *newest.segments)
+        named = {segment.name for segment in segments}
+        named |= {index_key(segment.name) for segment in segments if segment.index_bytes}
         advice = "nothing: the shard removes it when it opens the next time"
-        for info in self._unnamed(named):
-            if self._report.live and (segment_epoch(info) or 0) >= manifest.epoch:
+        for key in self._unnamed(keys, named):
+            if self._report.live and (segment_epoch(key) or 0) >= manifest.epoch:
                 continue
-            self._found.add(ORPHAN, info, "no manifest names it: a flush was cut off before it was published", advice)
+            self._found.add(ORPHAN, key, "no manifest names it: a flush was cut off before it was published", advice)
         start = manifest.wal_start
         prefix = wal_prefix(self._task.shard)
         for log in self._objects.list(prefix):
@@ -246,8 +249,6 @@ class _ShardCheck:
             elif position < start and log.size != FENCE_OBJECT_BYTES:
                 self._found.add(ORPHAN, log.key, "all of it is in segments, and it was not removed", advice)
 
-    def _unnamed(self, named: set[str]) -> Iterable[str]:
+    def _unnamed(self, keys: Iterable[str], named: set[str]) -> Iterable[str]:
         known = (manifest_prefix(self._task.shard), wal_prefix(self._task.shard))
-        for info in self._objects.list(shard_prefix(self._task.shard)):
-            if info.key not in named and not info.key.startswith(known):
-                yield info.key
+        return (key for key in keys if key not in named and not key.startswith(known))

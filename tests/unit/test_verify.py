@@ -472,15 +472,16 @@ def test_a_manifest_that_forgot_what_the_wal_below_its_floor_says(tmp_path: Path
 # --- a deployment that runs -------------------------------------------------------------------------------------------
 
 
-def test_a_shard_that_is_served_is_said_to_be_and_its_changes_are_no_findings(tmp_path: Path) -> None:
-    store = SmallStore(tmp_path / "store")
-    shard = begin(store.objects, str(store.wal))
+@pytest.mark.parametrize("on_objects", [False, True])
+def test_a_shard_that_is_served_is_said_to_be_and_its_changes_are_no_findings(tmp_path: Path, on_objects: bool) -> None:
+    store = SmallStore(tmp_path / "store", on_objects)
+    shard = begin(store.objects, None if on_objects else str(store.wal))
     epoch = shard.open_producer("default", "logs", "a").epoch
     stop, sent = threading.Event(), []
 
     def write() -> None:
         while not stop.is_set():
-            append(shard, "a", epoch, len(sent), range(10))
+            append(shard, "a", epoch, len(sent), range(10), "object" if on_objects else "local")
             sent.append(10)
             if len(sent) % 3 == 0:
                 shard.flush()
@@ -491,8 +492,9 @@ def test_a_shard_that_is_served_is_said_to_be_and_its_changes_are_no_findings(tm
         for _ in range(15):
             before = sum(sent)
             report = store.verify()
-            assert (report.findings, report.exit_code) == ([], 0)
-            assert report.shards[0].live and report.to_plain()["live"]
+            # Without a lock that tells of the shard, a flush under way looks like one that was cut off.
+            assert kinds(report) <= ({ORPHAN} if on_objects else set()) and report.exit_code == 0
+            assert report.shards[0].live == report.to_plain()["live"] == (not on_objects)
             assert before <= report.to_plain()["events"] <= sum(sent) + 10
     finally:
         stop.set()

@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 
 from core.errors import NotFound, Unavailable, UnknownOutcome
 from storage.fs import FileSystem
-from storage.objects import TEMPORARY_PREFIX, AlreadyExists, Data, Listing, ObjectInfo, check_key, check_prefix, view
+from storage.objects import TEMPORARY_PREFIX, AlreadyExists, Data, Listing, ObjectInfo, check_key, check_prefix, views
 
 
 def random_token() -> str:
@@ -60,7 +60,7 @@ class LocalObjectStore:
         file = self._fs.create(temporary)
         try:
             try:
-                file.write(view(data))
+                file.write_all(views(data))
                 file.sync()
             finally:
                 file.close()

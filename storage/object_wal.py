@@ -268,8 +268,8 @@ class ObjectWal:
         data = encode_object(header, [(ticket.record, ticket.header) for ticket in cut.tickets], cut.confirmed)
         key = wal_key(self._shard, self._epoch, cut.number)
         found = create_or_read(self._objects, key, data)
-        if found == data:
-            cut.bytes = len(data)
+        if found is None:
+            cut.bytes = sum(len(part) for part in data)
             cut.created = True
             return
         fenced_by = decode_object(found, key, self._shard, self._epoch, cut.number).fenced_by

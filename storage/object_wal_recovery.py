@@ -17,7 +17,7 @@ from core.limits import WAL_OBJECT_CREATE_ATTEMPTS, WAL_OBJECT_READS_AHEAD
 from storage.keys import wal_key, wal_position_of, wal_prefix
 from storage.manifest import Manifest, ManifestStore
 from storage.manifest_format import WalStart
-from storage.objects import AlreadyExists, ObjectStore
+from storage.objects import AlreadyExists, Data, ObjectStore, joined
 from storage.wal_format import BatchRecord, FileHeader, WalRecord
 from storage.wal_object_format import FENCE_OBJECT_BYTES, WalObject, decode_object, encode_fence, needed_until
 from storage.wal_recovery import Sink
@@ -41,8 +41,8 @@ class ObjectRecovery:
     records: int = 0
 
 
-def create_or_read(objects: ObjectStore, key: str, data: bytes) -> bytes:
-    """Create `key` with `data` and return it, or return what another writer had created there before.
+def create_or_read(objects: ObjectStore, key: str, data: Data) -> bytes | None:
+    """Create `key` with `data` and return None, or return what another writer had created there before.
 
     A lost answer is settled by asking again: contents are unique, so what stands there says whose it is. Raises
     UnknownOutcome when the store does not say, Unavailable when the object is certainly not there.
@@ -51,12 +51,13 @@ def create_or_read(objects: ObjectStore, key: str, data: bytes) -> bytes:
         try:
             objects.put_new(key, data)
         except AlreadyExists:
-            return objects.get(key)
+            found = objects.get(key)
+            return None if found == joined(data) else found
         except UnknownOutcome:
             if attempt == WAL_OBJECT_CREATE_ATTEMPTS:
                 raise
         else:
-            return data
+            return None
     raise AssertionError("unreachable")
 
 
@@ -189,7 +190,8 @@ class _Replay:
             if later.fenced_by is not None or later.confirmed > position.number:
                 self._missing(f"object {key!r} is not there although later ones are")
         header = FileHeader(self._shard, *position, self._new_file_id(), max(self._next or 0, self._floor))
-        return create_or_read(self._objects, key, encode_fence(header, self._manifest.epoch))
+        fence = encode_fence(header, self._manifest.epoch)
+        return create_or_read(self._objects, key, fence) or fence
 
     def _deliver(self, found: WalObject, key: str) -> None:
         base = found.header.base_offset

@@ -10,15 +10,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-import pyarrow as pa
-
 from core.errors import InvalidRequest, MalamuteError
 
 # Files that are being written; no key component may begin so.
 TEMPORARY_PREFIX: Final = ".tmp-"
 KEY_BYTES_MAX: Final = 1_000  # S3 allows 1,024
 
-Data = Any  # bytes, bytearray, memoryview or pyarrow.Buffer
+Data = Any  # bytes, bytearray, memoryview or pyarrow.Buffer, or a list of these that is stored as one, without a copy
 
 
 class AlreadyExists(MalamuteError):
@@ -92,7 +90,17 @@ def check_prefix(prefix: str) -> str:
 
 
 def view(data: Data) -> memoryview:
-    """`data` as bytes without a copy."""
-    if isinstance(data, pa.Buffer):
-        return memoryview(data).cast("B")
-    return memoryview(data)
+    """`data`, when it is one piece, as bytes without a copy."""
+    (piece,) = views(data)
+    return piece
+
+
+def views(data: Data) -> list[memoryview]:
+    """`data` as pieces of bytes, without a copy."""
+    parts = data if isinstance(data, list) else [data]
+    return [memoryview(part).cast("B") for part in parts]
+
+
+def joined(data: Data) -> bytes:
+    """All of `data` as one piece, a copy unless it is `bytes`."""
+    return data if isinstance(data, bytes) else b"".join(views(data))

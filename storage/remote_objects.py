@@ -20,7 +20,7 @@ from obstore import exceptions
 
 from core.clock import Clock
 from core.errors import InvalidSettings, MalamuteError, NotFound, Unavailable, UnknownOutcome
-from storage.objects import AlreadyExists, Data, Listing, ObjectInfo, check_key, check_prefix, view
+from storage.objects import AlreadyExists, Data, Listing, ObjectInfo, check_key, check_prefix, joined
 
 _ERROR_CHARACTERS_MAX: Final = 300
 # Query strings may hold signatures.
@@ -74,7 +74,7 @@ class RemoteObjectStore:
 
     def put_new(self, key: str, data: Data) -> None:
         check_key(key)
-        content = bytes(view(data))
+        content = joined(data)
         attempts = 0
 
         def create() -> None:

@@ -62,8 +62,10 @@ def needed_until(base_offset: int, records: Sequence[WalRecord]) -> int:
     return end if records and isinstance(records[-1], BatchRecord) else end + 1
 
 
-def encode_object(header: FileHeader, records: Sequence[tuple[WalRecord, bytes]], confirmed: int) -> bytes:
-    """The bytes of a data object with `records`, given with their encoded headers."""
+def encode_object(
+    header: FileHeader, records: Sequence[tuple[WalRecord, bytes]], confirmed: int
+) -> list[bytes | memoryview]:
+    """The bytes of a data object with `records`, given with their encoded headers; the bodies are not copied."""
     parts: list[bytes | memoryview] = [encode_file_header(header)]
     position = FILE_HEADER_BYTES
     for record, record_header in records:
@@ -72,7 +74,7 @@ def encode_object(header: FileHeader, records: Sequence[tuple[WalRecord, bytes]]
         parts += encoded
     end = end_of(header.base_offset, [record for record, _ in records])
     parts.append(encode_control(header.file_id, position, Control(RecordType.SEAL, confirmed, end)))
-    return b"".join(parts)
+    return parts
 
 
 def encode_fence(header: FileHeader, epoch: int) -> bytes:

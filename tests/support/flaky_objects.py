@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable
 
 from core.errors import NotFound, Unavailable, UnknownOutcome
-from storage.objects import AlreadyExists, Data, Listing, ObjectInfo, check_key, check_prefix, view
+from storage.objects import AlreadyExists, Data, Listing, ObjectInfo, check_key, check_prefix, joined
 
 Hook = Callable[[str, str], str | None]  # (operation, key) → None, "before", "after" or "later"
 
@@ -24,7 +24,7 @@ class FlakyObjectStore:
         self._lock = threading.Lock()
 
     def put_new(self, key: str, data: Data) -> None:
-        content = bytes(view(data))
+        content = joined(data)
         failure = self._failure("put_new", key)
         if failure == "later":
             self._late.append((key, content))

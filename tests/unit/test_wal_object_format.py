@@ -10,6 +10,7 @@ import pytest
 
 from core.errors import Corrupt
 from storage.keys import wal_key, wal_position_of
+from storage.objects import joined
 from storage.wal_format import Control, FileHeader, RecordType, encode_control, encode_file_header, encode_header
 from storage.wal_object_format import (
     FENCE_OBJECT_BYTES,
@@ -26,7 +27,7 @@ RECORDS = (batch(40, rows=2, body=b"arrow stream"),)
 
 
 def data() -> bytes:
-    return encode_object(HEADER, [(record, encode_header(record)) for record in RECORDS], confirmed=5)
+    return joined(encode_object(HEADER, [(record, encode_header(record)) for record in RECORDS], confirmed=5))
 
 
 def fence() -> bytes:
@@ -54,7 +55,11 @@ def test_objects_come_back_as_they_were() -> None:
     assert [plain(record) for record in found.records] == list(RECORDS)
     found = decode_object(fence(), KEY, 3, 2, 6)
     assert (found.records, found.next_offset, found.fenced_by) == ((), 42, 4)
-    assert len(fence()) == FENCE_OBJECT_BYTES < len(encode_object(HEADER, [(opened(1), encode_header(opened(1)))], 0))
+    assert (
+        len(fence())
+        == FENCE_OBJECT_BYTES
+        < len(joined(encode_object(HEADER, [(opened(1), encode_header(opened(1)))], 0)))
+    )
 
 
 @pytest.mark.parametrize("other", [(4, 2, 5), (3, 1, 5), (3, 2, 6)])

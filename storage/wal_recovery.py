@@ -23,6 +23,7 @@ from storage.wal_format import (
     Frame,
     RecordType,
     WalRecord,
+    decode_control,
     decode_file_header,
     decode_frame,
     find_control,
@@ -217,7 +218,7 @@ def _scan(data: pa.Buffer, file_id: int) -> tuple[list[Frame], int]:
     while isinstance(frame := read_frame(data, file_id, position), Frame):
         frames.append(frame)
         position = frame.end
-        if frame.type == RecordType.SEAL:
+        if frame.type in (RecordType.SEAL, RecordType.FENCE):
             break
     return frames, position
 
@@ -228,14 +229,15 @@ def _why(data: pa.Buffer, file_id: int, position: int) -> str:
 
 
 def inspect_wal(fs: FileSystem, path: str) -> Iterator[dict[str, Any]]:
-    """Describe a WAL file for people: its header, each record, and what ends it. Stops at the first bad record."""
+    """Describe a WAL file or object for people: header, each record, and what ends it. Stops at the first bad one."""
     data = pa.py_buffer(fs.read(path))
     header = decode_file_header(data.slice(0, min(FILE_HEADER_BYTES, data.size)).to_pybytes(), path)
     yield {"position": 0, "type": "FILE", "ok": True, "header": _fields(header), "body_bytes": 0}
     frames, stop = _scan(data, header.file_id)
     for frame in frames:
         try:
-            fields = _fields(decode_frame(data, frame, path))
+            fence = frame.type == RecordType.FENCE
+            fields = _fields(decode_control(data, frame) if fence else decode_frame(data, frame, path))
         except Corrupt as error:
             yield {"position": frame.position, "type": frame.type, "ok": False, "reason": str(error)}
             continue

@@ -5,51 +5,67 @@ A store of two flushed batches, one that is in the WAL only, an opened producer 
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import sys
 from pathlib import Path
 
-from core.clock import ManualClock
+from core.clock import Clock, ManualClock
 from storage.catalog import CatalogStore
 from storage.fs import LocalFileSystem
 from storage.local_objects import LocalObjectStore
+from storage.shard import Shard
 from storage.storage_format import STORAGE_FORMAT, open_storage
 from storage.stream_settings import StreamSettings
-from tests.support.shards import STREAM, TENANT, append, open_on
+from tests.support.shards import STREAM, TENANT, append, open_on, open_on_objects
 
 HERE = Path(__file__).parent
 # Storage format 1 once had no indexes of segments; releases from then and from now read each other's stores.
 PRESENT = f"format-{STORAGE_FORMAT}-indexed"
+# The same with the WAL on the object store.
+PRESENT_OBJECT = f"format-{STORAGE_FORMAT}-object"
 START_US = 1_700_000_000_000_000
 
 
-def write(directory: Path) -> None:
+def open_golden(directory: Path, clock: Clock, *, wal_on_objects: bool) -> Shard:
+    """The one shard of a store in `directory`."""
+    objects = LocalObjectStore(str(directory), LocalFileSystem())
+    if wal_on_objects:
+        ids = itertools.count(1)
+        return open_on_objects(objects, clock=clock, file_ids=lambda: next(ids))
+    return open_on(LocalFileSystem(), clock=clock, objects=objects, wal_directory=str(directory / "wal" / "0000"))
+
+
+def write(directory: Path, *, wal_on_objects: bool) -> None:
     """Make the store in `directory`, which must not be there."""
     directory.mkdir()
     clock = ManualClock(START_US)
     objects = LocalObjectStore(str(directory), LocalFileSystem())
     open_storage(objects, 1)
     CatalogStore(objects, clock, 1).ensure_stream(TENANT, StreamSettings(STREAM, sort_key=("service", "n")))
-    shard = open_on(LocalFileSystem(), clock=clock, objects=objects, wal_directory=str(directory / "wal" / "0000"))
+    shard = open_golden(directory, clock, wal_on_objects=wal_on_objects)
     epoch = shard.open_producer(TENANT, STREAM, "golden").epoch
     append(shard, "golden", epoch, 0, range(10))
     shard.flush()
     append(shard, "golden", epoch, 1, range(10, 20), position=b"twenty")
     shard.flush()
+    if wal_on_objects:
+        shard = open_golden(directory, clock, wal_on_objects=True)  # leaves a fence
     append(shard, "golden", epoch, 2, range(20, 25), position=b"twenty-five")
     # Not closed: what a killed process leaves is the harder case.
 
 
 def main() -> int:
-    directory = HERE / PRESENT
-    if directory.exists():
-        print(f"{directory.name} is there already: a format that was released does not change")
-        return 1
-    write(directory)
-    for lock in directory.rglob("LOCK"):
-        lock.unlink()
-    shutil.rmtree(directory / "tmp", ignore_errors=True)
-    return 0
+    missing = [name for name in (PRESENT, PRESENT_OBJECT) if not (HERE / name).exists()]
+    for name in missing:
+        directory = HERE / name
+        write(directory, wal_on_objects=name == PRESENT_OBJECT)
+        for lock in directory.rglob("LOCK"):
+            lock.unlink()
+        shutil.rmtree(directory / "tmp", ignore_errors=True)
+    if not missing:
+        print("all are there already: a format that was released does not change")
+    return 0 if missing else 1
 
 
 if __name__ == "__main__":

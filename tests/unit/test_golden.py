@@ -13,15 +13,15 @@ from storage.fs import LocalFileSystem
 from storage.local_objects import LocalObjectStore
 from storage.segment_index import SegmentIndexes
 from storage.storage_format import open_storage
-from tests.golden.__main__ import PRESENT, START_US, write
-from tests.support.shards import STREAM, TENANT, append, open_on, stored_rows
+from tests.golden.__main__ import PRESENT, PRESENT_OBJECT, START_US, open_golden, write
+from tests.support.shards import STREAM, TENANT, append, stored_rows
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 STORES = sorted(GOLDEN.glob("format-*"))
 
 
 def test_there_is_one_of_the_present_format() -> None:
-    assert GOLDEN / PRESENT in STORES
+    assert {GOLDEN / PRESENT, GOLDEN / PRESENT_OBJECT} <= set(STORES)
 
 
 @pytest.mark.parametrize("store", STORES, ids=lambda store: store.name)
@@ -32,11 +32,11 @@ def test_a_store_of_a_released_format_opens_with_all_it_holds(store: Path, tmp_p
     objects = LocalObjectStore(str(directory), LocalFileSystem())
     open_storage(objects, 1)
     assert CatalogStore(objects, clock, 1).get(TENANT, STREAM).sort_key == ("service", "n")
-    shard = open_on(LocalFileSystem(), clock=clock, objects=objects, wal_directory=str(directory / "wal" / "0000"))
+    shard = open_golden(directory, clock, wal_on_objects=store.name.endswith("object"))
     assert stored_rows(shard, objects) == [(number, number) for number in range(25)]
     indexes = SegmentIndexes(objects, 2**20)
     found = [indexes.get(segment) for segment in shard.snapshot(TENANT, STREAM).segments]
-    assert [index and index.rows for index in found] == ([(10,)] * 2 if "indexed" in store.name else [None] * 2)
+    assert [index and index.rows for index in found] == ([None] * 2 if store.name == "format-1" else [(10,)] * 2)
     # The producer is where it was: what it sends again is known, what comes next is taken.
     assert append(shard, "golden", 1, 2, range(20, 25)).duplicate
     assert not append(shard, "golden", 1, 3, range(25, 30)).duplicate
@@ -47,10 +47,11 @@ def test_a_store_of_a_released_format_opens_with_all_it_holds(store: Path, tmp_p
     shard.close()
 
 
-def test_the_present_code_writes_the_same_names(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [PRESENT, PRESENT_OBJECT])
+def test_the_present_code_writes_the_same_names(tmp_path: Path, name: str) -> None:
     """A change of what is written where is a change of the format."""
-    write(tmp_path / "store")
-    golden = GOLDEN / PRESENT
+    write(tmp_path / "store", wal_on_objects=name == PRESENT_OBJECT)
+    golden = GOLDEN / name
 
     def names(root: Path) -> list[str]:
         return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.name != "LOCK")

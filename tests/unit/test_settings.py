@@ -196,6 +196,12 @@ def test_values_that_do_not_go_together_are_refused(overrides: dict[str, Any], k
     assert _message(overrides).startswith(key)
 
 
+def test_with_durability_object_there_is_no_wal_directory() -> None:
+    settings = load_settings(None, {"durability": "object", "storage": "s3://bucket"}, {})
+    assert settings.wal_path is None and settings.wal_object_interval_ms == 150
+    assert load_settings(None, {"storage": "s3://bucket", "wal_directory": "/wal"}, {}).wal_path == "/wal"
+
+
 def test_every_wrong_key_is_named_at_once() -> None:
     message = _message({"shards": 0, "flush.age_s": -1, "nme": "x"})
     assert [part.split(":")[0] for part in message.split("; ")] == ["shards", "flush.age_s", "nme"]

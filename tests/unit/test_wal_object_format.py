@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.errors import Corrupt
+from storage.fs import LocalFileSystem
 from storage.keys import wal_key, wal_position_of
 from storage.objects import joined
 from storage.wal_format import Control, FileHeader, RecordType, encode_control, encode_file_header, encode_header
@@ -19,6 +20,7 @@ from storage.wal_object_format import (
     encode_object,
     needed_until,
 )
+from storage.wal_recovery import inspect_wal
 from tests.support.wal_scenario import batch, opened, plain
 
 HEADER = FileHeader(shard=3, epoch=2, number=5, file_id=0x0123456789ABCDEF, base_offset=40)
@@ -97,3 +99,11 @@ def test_keys_sort_as_their_numbers() -> None:
     keys = [wal_key(0, *position) for position in positions]
     assert keys == sorted(keys) and [wal_position_of(key) for key in keys] == positions
     assert wal_position_of("shards/0000/wal/x") is None
+
+
+def test_objects_are_described_like_files(tmp_path: Path) -> None:
+    for name, content in (("data", data()), ("fence", fence())):
+        (tmp_path / name).write_bytes(content)
+    found = [list(inspect_wal(LocalFileSystem(), str(tmp_path / name))) for name in ("data", "fence")]
+    assert [[item["type"] for item in items] for items in found] == [["FILE", "BATCH", "SEAL"], ["FILE", "FENCE"]]
+    assert all(item["ok"] for items in found for item in items)

@@ -47,7 +47,7 @@ class CoordinatorActor:
             temp_directory=spill_directory(config, "coordinator"),
         )
         self._backend = RayBackend(name, namespace, shards, readers, self._clock)
-        self._queries = Queries(self._backend, executor, self._clock, self._catalog)
+        self._queries = Queries(self._backend, executor, self._clock, self._catalog, config.query_seconds_max)
 
     @ray.method(concurrency_group="control")
     def info(self) -> dict[str, Any]:
@@ -93,14 +93,14 @@ class CoordinatorActor:
     @ray.method(concurrency_group="query")
     def parts(
         self, tenant: str, text: str, parameters: Any, options: QueryOptions
-    ) -> tuple[DistributedPlan, list[Task]]:
+    ) -> tuple[DistributedPlan, list[Task], str]:
         """The plan and tasks of a query, for a client that sends them to the workers itself."""
         return self._queries.parts(text, parameters, tenant, options)
 
     @ray.method(concurrency_group="control")
-    def cancel(self, query_id: str) -> bool:
-        """Stop a query wherever it runs; False when it does not."""
-        return self._queries.cancel(query_id)
+    def cancel(self, tenant: str, query_id: str) -> bool:
+        """Stop the queries that `tenant` calls so, wherever they run; False when none does."""
+        return self._queries.cancel(tenant, query_id)
 
     @ray.method(concurrency_group="control")
     def status(self) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from ray.exceptions import (
     RayTaskError,
 )
 
-from core.errors import MalamuteError, Overloaded, Unavailable, UnknownOutcome
+from core.errors import InternalError, MalamuteError, Overloaded, Unavailable, UnknownOutcome
 from core.limits import ACTOR_CALLS_PENDING_MAX, ACTOR_CALLS_RETRY_S
 
 
@@ -49,7 +49,7 @@ def unwrap(ref: Any, timeout_s: float | None, what: str) -> Any:
         cause = error.cause
         if isinstance(cause, MalamuteError):
             raise cause from None
-        raise UnknownOutcome(f"{what} failed inside the actor: {cause!r}") from error
+        raise InternalError(f"{what} failed inside the actor: {cause!r}") from error
     except GetTimeoutError as error:
         raise UnknownOutcome(f"{what} was not answered within {timeout_s} s: retry") from error
     except (ActorUnavailableError, ObjectLostError) as error:

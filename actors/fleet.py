@@ -41,7 +41,11 @@ class RayBackend:
             send(self.handles[shard], "describe", query_id, tenant, dict(versions))
             for shard, versions in zip(self._shards, known, strict=True)
         ]
-        return [unwrap(ref, timeout_s, f"describe on {shard}") for ref, shard in zip(refs, self._shards, strict=True)]
+        deadline_s = self._clock.steady_s() + timeout_s
+        return [
+            unwrap(ref, max(0.0, deadline_s - self._clock.steady_s()), f"describe on {shard}")
+            for ref, shard in zip(refs, self._shards, strict=True)
+        ]
 
     def fleet(self, query_id: str, leaf: Leaf, timeout_s: float, cache: bool) -> RayFleet:
         """See Backend."""

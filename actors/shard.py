@@ -77,6 +77,8 @@ class ShardActor:
         snapshots = self._host.snapshots(tenant, list(known))
         if any(snapshot.memtable for snapshot in snapshots.values()):
             self._pins.pin(query_id, snapshots)
+        else:
+            self._pins.release(query_id)  # what an earlier description pinned
         return {stream: self._teller.tell(snapshot, known[stream]) for stream, snapshot in snapshots.items()}
 
     @ray.method(concurrency_group="query")
@@ -127,6 +129,7 @@ class ShardActor:
 
     def _flush_loop(self) -> None:
         while not self._stopping.wait(FLUSH_POLL_S):
+            self._pins.expire()
             try:
                 self._host.open()
                 if self._host.flush_due():

@@ -12,6 +12,7 @@
     ├── Unavailable          the shard, coordinator or storage cannot serve right now: retry
     │   └── StorageInUse     another process owns this storage
     ├── UnknownOutcome       may or may not have happened: retry with the same sequence
+    │   └── InternalError    a defect of ours: report it; of a write the outcome is unknown
     ├── BudgetExceeded       a query passed a named budget
     └── Corrupt              stored bytes are damaged or of an unknown format: never served
 
@@ -94,6 +95,10 @@ class StorageInUse(Unavailable):
 
 class UnknownOutcome(MalamuteError):
     """The write may or may not have happened: retry with the same producer, epoch and sequence."""
+
+
+class InternalError(UnknownOutcome):
+    """A process of ours failed in a way that nobody foresaw; its message names the exception."""
 
 
 class BudgetExceeded(MalamuteError):

@@ -59,8 +59,10 @@ AGGREGATE_POINTS_MAX = 10_000  # intervals of one timeseries
 AGGREGATE_SERIES_ROWS_MAX = 200_000  # groups times intervals: they are put together in Python
 SEARCH_DEPTH_MAX = 50  # parentheses in a search: people write under 5, and each is a frame of the parser
 QUERY_SECONDS_DEFAULT = 300.0
+QUERY_SECONDS_MAX = 86_400.0
+QUESTION_KEPT_BYTES_MAX = 16 * KIB  # of text and parameters of a query whose plan is kept
 SEARCH_PAGE_ROWS_MAX = 10_000  # events of one page of a search
-GATHER_BYTES_MAX = 2 * GIB  # Arrow bytes that all leaves may send to one query that gathers: the coordinator keeps them
+GATHER_BYTES_MAX = 2 * GIB  # Arrow bytes that all leaves may send to one query: the coordinator keeps them
 STATE_BYTES_MAX = 256 * KIB  # partial states of one segment and query that are kept; larger ones are computed again
 STATE_GROUPS_MAX = 2_048  # groups of one segment beyond which its states are combined at once and not kept
 
@@ -81,6 +83,7 @@ HEDGE_AFTER_S = 0.5  # a task is not sent to a second worker before: most take m
 QUERY_RETRY_AFTER_S = 0.5  # when to come back while too many queries wait
 QUERIES_RUNNING_MAX = 8  # of one coordinator
 TENANT_QUERIES_RUNNING_MAX = 4  # of one tenant: the others always find a free slot
+QUERIES_WAITING_MAX = 36  # of one coordinator: with those that run fewer than it has threads
 TENANT_QUERIES_WAITING_MAX = 16  # of one tenant; more are Overloaded
 
 # --- producers ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from cluster.transport import Transport
 from core.clock import Clock
-from core.errors import InvalidRequest, Unavailable, UnknownOutcome
+from core.errors import InternalError, InvalidRequest, Unavailable, UnknownOutcome
 from core.limits import QUERY_SECONDS_DEFAULT
 from malamute.result import Page, Result
 from malamute.search_cursor import SearchRequest, page_of
@@ -190,21 +190,21 @@ class Questions:
         from cluster.dataset import blocks, dataset_of
 
         options = QueryOptions(timeout_s=timeout_s, query_id=secrets.token_hex(8), dialect=dialect)
-        plan, tasks = self._ask("parts", self._tenant, text, parameters, options, timeout_s=timeout_s + ANSWER_SLACK_S)
-        if not plan.piecewise or not tasks:
-            self.cancel(options.query_id)
+        asked = self._ask("parts", self._tenant, text, parameters, options, timeout_s=timeout_s + ANSWER_SLACK_S)
+        plan, tasks, course_id = asked
+        if not tasks:
             return dataset_of(self.sql(text, parameters, timeout_s=timeout_s, dialect=dialect).to_arrow())
-        return dataset_of(blocks(self._transport, options.query_id, plan, tasks, timeout_s))
+        return dataset_of(blocks(self._transport, course_id, plan, tasks, timeout_s))
 
     def cancel(self, query_id: str) -> bool:
         """Stop the query of this id wherever it runs; False when it does not run."""
-        stopped: bool = self._ask("cancel", query_id)
+        stopped: bool = self._ask("cancel", self._tenant, query_id)
         return stopped
 
     def _answer(self, text: str, parameters: Any, options: QueryOptions) -> QueryAnswer:
         deadline_s = self._clock.steady_s() + options.timeout_s
         while True:
-            left_s = deadline_s - self._clock.steady_s()
+            left_s = max(deadline_s - self._clock.steady_s(), 0.001)
             try:
                 answer: QueryAnswer = self._ask(
                     "sql",
@@ -215,6 +215,8 @@ class Questions:
                     timeout_s=left_s + ANSWER_SLACK_S,
                 )
                 return answer
+            except InternalError:
+                raise  # it would happen again
             except (Unavailable, UnknownOutcome):
                 # Safe to repeat: every attempt reads a snapshot of its own.
                 if self._closed or self._clock.steady_s() + QUERY_RETRY_S > deadline_s:

@@ -14,13 +14,17 @@ from core.limits import QUERY_RETRY_AFTER_S
 class Admission:
     """Slots for `running_max` queries, at most `tenant_max` of one tenant; `waiting_max` of each tenant wait.
 
-    A slot that falls free goes to the tenants in turn, whatever the length of their queues. Thread-safe.
+    `waiting_total_max` bounds the waiting of all tenants, None = unbounded. A slot that falls free goes to the tenants
+    in turn, whatever the length of their queues. Thread-safe.
     """
 
-    def __init__(self, running_max: int, tenant_max: int, waiting_max: int) -> None:
+    def __init__(
+        self, running_max: int, tenant_max: int, waiting_max: int, waiting_total_max: int | None = None
+    ) -> None:
         self._running_max = running_max
         self._tenant_max = tenant_max
         self._waiting_max = waiting_max
+        self._waiting_total_max = waiting_total_max
         self._lock = threading.Lock()
         self._running: dict[str, int] = {}
         self._waiting: OrderedDict[str, deque[threading.Event]] = OrderedDict()  # next tenant first
@@ -53,6 +57,12 @@ class Admission:
             if waiting >= self._waiting_max:
                 raise Overloaded(
                     f"{waiting} queries of tenant {tenant!r} wait already: come back in {QUERY_RETRY_AFTER_S} s",
+                    retry_after=QUERY_RETRY_AFTER_S,
+                )
+            total = sum(len(queue) for queue in self._waiting.values())
+            if self._waiting_total_max is not None and total >= self._waiting_total_max:
+                raise Overloaded(
+                    f"{total} queries wait already: come back in {QUERY_RETRY_AFTER_S} s",
                     retry_after=QUERY_RETRY_AFTER_S,
                 )
             turn = threading.Event()

@@ -10,17 +10,18 @@ from typing import Any, Final
 
 from sqlglot import exp
 
-from core.batch import TIMESTAMP
+from core.batch import REST, TIMESTAMP
 from query.columns import is_resolved, target_of
 from query.dialect import call_name, render
 from query.executor import Session
 from query.fragment import KNOWN, Condition, Predicate, TimeRange, Words
 from query.readings import VARCHAR
 from query.sources import StreamSource
-from query.words import required_tokens
+from query.words import token_clauses
 
 _FLIPPED: Final = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _OPERATORS: Final[dict[type[exp.Expr], str]] = {exp.EQ: "=", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
+_DIGITS_MAX: Final = 1_000  # of a number; Python refuses to read much longer ones
 _VOLATILE: Final = frozenset({"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7"})
 
 _Comparison = tuple[exp.Column, str, tuple[exp.Expr, ...]]
@@ -47,10 +48,13 @@ def bind_conditions(conditions: Iterable[exp.Expr], session: Session) -> tuple[t
     """The conjuncts as SQL for a scan, and the range of event times that they leave, None when they do not bound it."""
     conditions = list(conditions)
     bounds: list[tuple[int, str, str]] = []  # conjunct, operator, SQL of a constant
+    more: set[int] = set()  # conjuncts that say something else too
     for number, condition in enumerate(conditions):
         for column, operator, values in _comparisons([condition]):
             if target_of(column).system == TIMESTAMP and len(values) == 1 and _is_constant(values[0]):
                 bounds.append((number, operator, render(values[0])))
+            else:
+                more.add(number)
     if not bounds:
         return tuple(Condition(render(condition)) for condition in conditions), None
     # Evaluated by the engine, which alone knows all its time functions; what it cannot cast does not bound.
@@ -63,7 +67,11 @@ def bind_conditions(conditions: Iterable[exp.Expr], session: Session) -> tuple[t
     for number, condition in enumerate(conditions):
         # Only what is bounded by all its parts says nothing else than a range.
         found = ranges.get(number, [None])
-        within = None if None in found else _intersection([range_ for range_ in found if range_ is not None])
+        within = (
+            None
+            if None in found or number in more
+            else _intersection([range_ for range_ in found if range_ is not None])
+        )
         bound.append(Condition(render(condition), within))
     known = [range_ for found in ranges.values() for range_ in found if range_ is not None]
     return tuple(bound), _intersection(known) if known else None
@@ -82,15 +90,15 @@ def _intersection(ranges: list[TimeRange]) -> TimeRange:
     return TimeRange(max(starts, default=None), min(ends, default=None))
 
 
-def words(conditions: Iterable[exp.Expr], source: StreamSource) -> tuple[Words, ...]:
-    """The words that the conjuncts ask the text of every row to hold."""
+def words(conditions: Iterable[exp.Expr], source: StreamSource) -> tuple[tuple[Words, ...], ...]:
+    """Clauses of words: of each, every row that meets the conjuncts meets at least one entry."""
     texts = {column.name for column in source.columns.values() if column.type.removesuffix("[]") == VARCHAR}
     found = []
     for condition in conditions:
-        for column, tokens in required_tokens(condition):
-            target = target_of(column)
-            if target.path and column.name in texts:
-                found.append(Words(target.path, target.kind, tokens))
+        for clause in token_clauses(condition):
+            targets = [(target_of(column), tokens if column.name in texts else ()) for column, tokens in clause]
+            if all(target.path or target.system == REST for target, _ in targets):
+                found.append(tuple(Words(target.path, target.kind, tokens) for target, tokens in targets))
     return tuple(found)
 
 
@@ -151,4 +159,6 @@ def _constant(node: exp.Expr) -> Any:
     if node.is_string:
         return node.name
     text = node.name
+    if len(text) > _DIGITS_MAX:
+        return None
     return int(text) if text.isdigit() else float(text)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
@@ -23,6 +24,7 @@ from query.mistakes import said
 # The engine warns of the copy that Session.table chooses for small results.
 warnings.filterwarnings("ignore", message="Arrow output on a DB-API result")
 
+_CANCELLED_MAX: Final = 10_000  # remembered ids of cancelled queries, for what comes late
 _BOUND_MAX: Final = 1_000  # remembered bindings: a few kB each
 
 _BATCH_ROWS: Final = 131_072  # of what is read step by step
@@ -39,8 +41,9 @@ class Bound(NamedTuple):
 class Session:
     """One query's own connection: its registered tables are seen by nobody else. Used by one thread at a time."""
 
-    def __init__(self, cursor: Any) -> None:
+    def __init__(self, cursor: Any, on_fatal: Callable[[], None]) -> None:
         self._cursor = cursor
+        self._on_fatal = on_fatal
         self._stopped: BudgetExceeded | None = None
         self._busy = threading.Event()  # set while a statement may run
         self._idle = threading.Event()
@@ -110,6 +113,8 @@ class Session:
         except (duckdb.Error, pa.ArrowException) as error:
             if self._stopped is not None:
                 raise self._stopped from error
+            if isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
+                self._on_fatal()
             raise map_error(error) from error
         finally:
             self._busy.clear()
@@ -139,16 +144,9 @@ class Executor:
         self._sessions: dict[str, set[Session]] = {}
         self.signatures: dict[Any, Any] = {}  # what query.aggregates found out about this engine
         self._bound: dict[tuple[str, ...], Bound] = {}
-        self._connection = duckdb.connect(
-            ":memory:",
-            config={
-                "threads": threads,
-                "autoinstall_known_extensions": False,
-                "autoload_known_extensions": False,
-                "python_enable_replacements": False,
-            },
-        )
-        settings: dict[str, Any] = {
+        self._cancelled: OrderedDict[str, None] = OrderedDict()
+        self._threads = threads
+        self._settings: dict[str, Any] = {
             "memory_limit": f"{memory_bytes}B",
             "temp_directory": temp_directory or "",
             "TimeZone": "UTC",
@@ -158,18 +156,40 @@ class Executor:
             "enable_external_access": False,
             "lock_configuration": True,
         }
-        for name, value in settings.items():
-            self._connection.execute(f"SET {name} = {_setting(value)}")
-
+        self._broken = False
+        self._connection = self._connect()
         scalars = "SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE function_type = 'scalar'"
         self.scalar_functions = frozenset(name for (name,) in self._connection.execute(scalars).fetchall())
+
+    def _connect(self) -> Any:
+        connection = duckdb.connect(
+            ":memory:",
+            config={
+                "threads": self._threads,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+                "python_enable_replacements": False,
+            },
+        )
+        for name, value in self._settings.items():
+            connection.execute(f"SET {name} = {_setting(value)}")
+        return connection
+
+    def _break(self) -> None:
+        # After a fatal error the engine refuses everything: the next session begins on a new instance.
+        self._broken = True
 
     @contextmanager
     def session(self, *, seconds: float | None = None, query_id: str = "") -> Iterator[Session]:
         """A session that fails with BudgetExceeded after `seconds`; `cancel(query_id)` ends it early."""
         with self._lock:
-            session = Session(self._connection.cursor())
+            if self._broken:
+                self._connection, self._broken = self._connect(), False
+            session = Session(self._connection.cursor(), self._break)
             self._sessions.setdefault(query_id, set()).add(session)
+            cancelled = query_id in self._cancelled
+        if cancelled:
+            session.stop(_cancelled(query_id))
         deadline = None
         if seconds is not None:
             late = BudgetExceeded(f"the query ran longer than {seconds:g} s: narrow it or allow more", budget="seconds")
@@ -200,11 +220,14 @@ class Executor:
         return bound
 
     def cancel(self, query_id: str) -> bool:
-        """Stop the sessions of `query_id`; False when none is running."""
+        """Stop the sessions of `query_id`, and those that it begins later; False when none is running now."""
         with self._lock:
             sessions = list(self._sessions.get(query_id, ()))
+            self._cancelled[query_id] = None
+            while len(self._cancelled) > _CANCELLED_MAX:
+                self._cancelled.popitem(last=False)
         for session in sessions:
-            session.stop(BudgetExceeded(f"query {query_id!r} was cancelled", budget="cancelled"))
+            session.stop(_cancelled(query_id))
         return bool(sessions)
 
     @property
@@ -216,6 +239,10 @@ class Executor:
     def close(self) -> None:
         """Close the instance; running sessions fail."""
         self._connection.close()
+
+
+def _cancelled(query_id: str) -> BudgetExceeded:
+    return BudgetExceeded(f"query {query_id!r} was cancelled", budget="cancelled")
 
 
 def map_error(error: Exception) -> MalamuteError:

@@ -16,6 +16,7 @@ from query.fragment import (
     TOP_N,
     DistributedPlan,
     StreamScan,
+    Words,
 )
 from query.options import QueryAnswer
 from query.scan import statement
@@ -80,9 +81,14 @@ def explained(
 def _scan(scan: StreamScan) -> _Row:
     asked = [f"time {scan.time_range.start_us} .. {scan.time_range.end_us} us"] if scan.time_range else []
     asked += [f"{predicate.path} {predicate.operator} {list(predicate.values)}" for predicate in scan.predicates]
-    asked += [f"{words.path} holds {' '.join(words.tokens)}" for words in scan.words]
+    asked += [" or ".join(_words(words) for words in clause) for clause in scan.words]
     pruning = f"; pruned by {', '.join(asked)}" if asked else ""
     return ("leaf", None, None, None, None, None, None, statement(scan, scan.stream, scan.conditions) + pruning)
+
+
+def _words(words: Words) -> str:
+    path = words.path or "what is beyond the columns"
+    return f"{path} holds {' '.join(words.tokens)}" if words.tokens else f"{path} has a value"
 
 
 def _pruned(part: Pruned) -> _Row:

@@ -62,7 +62,10 @@ class Predicate:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Whole words that `path` holds, as text, in every wanted row: lower-case ASCII tokens of storage.tokens."""
+    """Whole words that `path` holds as text: lower-case ASCII tokens of storage.tokens; none: it has some value.
+
+    `path` is "" for whatever stands in `_rest`.
+    """
 
     path: str
     kind: str | None
@@ -93,7 +96,7 @@ class StreamScan:
     tail: str = ""  # GROUP BY, ORDER BY, LIMIT
     time_range: TimeRange | None = None
     predicates: tuple[Predicate, ...] = ()
-    words: tuple[Words, ...] = ()
+    words: tuple[tuple[Words, ...], ...] = ()  # of each clause, every wanted row meets at least one entry
     states: bool = False  # partial states come back: those of an immutable segment can be kept
     few_rows: bool = False  # groups or a limited number of rows come back
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from core.errors import InvalidRequest
-from core.limits import QUERY_SECONDS_DEFAULT
+from core.limits import QUERY_SECONDS_DEFAULT, QUERY_SECONDS_MAX
 
 FAIL: Final = "fail"
 PARTIAL: Final = "partial"
@@ -35,6 +35,11 @@ class QueryOptions:
     update_s: float = 0.25  # between two early answers
 
     def __post_init__(self) -> None:
+        seconds = self.timeout_s
+        if not isinstance(seconds, (int, float)) or not 0 < seconds <= QUERY_SECONDS_MAX:
+            raise InvalidRequest(
+                f"timeout_s {seconds!r} is not allowed: seconds above 0, at most {QUERY_SECONDS_MAX:g}"
+            )
         if self.on_budget not in (FAIL, PARTIAL):
             raise InvalidRequest(f"on_budget {self.on_budget!r} is not known: use {FAIL!r} or {PARTIAL!r}")
         for name in ("scanned_bytes_max", "result_rows_max", "result_bytes_max"):

@@ -91,7 +91,7 @@ def _split_plan(
     token = source_token(0)
     return DistributedPlan(
         kind=split.kind,
-        leaf=Leaf((_split_scan(select, split, session),)),
+        leaf=Leaf((_split_scan(select, split, session),), GATHER_BYTES_MAX),
         merge_sql=split.merge_sql,
         inputs=(token,),
         casts=(tuple(cast_for(type_) for type_ in split.types),),

@@ -8,6 +8,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from core.clock import Clock
+from core.errors import InvalidQuery
+from core.limits import QUESTION_KEPT_BYTES_MAX
 from query.executor import Executor
 from query.fragment import DistributedPlan
 from query.holdings import Holding, merged_shape
@@ -35,8 +37,12 @@ class Planner:
         statement = self._statements.get(question)
         if statement is None:
             text, _, dialect = question
-            statement = parse(text, parameters, dialect)
-            self._statements.put(question, statement)
+            try:
+                statement = parse(text, parameters, dialect)
+            except RecursionError as error:
+                raise InvalidQuery("the query is nested too deeply: write it flatter") from error
+            if _is_small(question):
+                self._statements.put(question, statement)
         return statement
 
     def plan(
@@ -56,9 +62,14 @@ class Planner:
         if planned is None:
             now_us = self._clock.now_us()
             planned = plan(statement, shapes, self._executor, now_us=now_us, time_attributes=attributes)
-            if planned.repeatable:
+            if planned.repeatable and _is_small(question):
                 self._plans.put((question, read), planned)
         return planned
+
+
+def _is_small(question: Question) -> bool:
+    text, parameters, _ = question
+    return len(text) + len(parameters) <= QUESTION_KEPT_BYTES_MAX
 
 
 class _Recent(Generic[_Kept]):

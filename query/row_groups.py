@@ -24,8 +24,8 @@ def choose_row_groups(scan: StreamScan, segment: Segment, index: SegmentIndex) -
                 chosen[number] = scan.time_range.overlaps(zone.minimum, zone.maximum)
     if segment.has_rest:
         return chosen  # values of any path may stand in `_rest`
-    for words in scan.words:
-        chosen &= _hold_words(words, segment, index)
+    for clause in scan.words:
+        chosen &= np.logical_or.reduce([_hold_words(words, segment, index) for words in clause])
     for predicate in scan.predicates:
         chosen &= _meet(predicate, segment, index)
     return chosen
@@ -51,9 +51,12 @@ def _held(segment: Segment, path: str, kind: str | None) -> list[ColumnStats]:
 def _hold_words(words: Words, segment: Segment, index: SegmentIndex) -> Any:
     found = np.zeros(len(index.rows), bool)
     for stats in _held(segment, words.path, words.kind):
-        if stats.key.kind != STR:
-            return np.ones(len(index.rows), bool)  # its text is made when it is read
-        found |= index.may_hold_tokens(stats.name, words.tokens)
+        if stats.key.kind == STR and words.tokens:
+            found |= index.may_hold_tokens(stats.name, words.tokens)
+        else:
+            # Text of other kinds is made when it is read: any value may have any word.
+            zones = index.zone(stats.name)
+            found |= np.array([zone.values > 0 for zone in zones], bool) if zones is not None else True
     return found
 
 

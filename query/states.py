@@ -65,8 +65,12 @@ class States:
         found: list[pa.Table],
         session: Session,
         keep: bool,
-    ) -> pa.Table:
-        """States of all `parts` and of the `memtable` relations, with those `found` already; keeps the new ones."""
+        bytes_max: int | None = None,
+    ) -> pa.Table | None:
+        """States of all `parts` and of the `memtable` relations, with those `found` already; keeps the new ones.
+
+        None when they take more than `bytes_max` bytes.
+        """
         tables = list(found)
         remaining = list(parts)
         wide = self._known(scan)
@@ -78,7 +82,12 @@ class States:
             self._learn(scan, wide)
         if wide:
             selects = [*memtable, *segments_relations(scan, shard, remaining)]
-            tables.append(session.table(statement(scan, union(scan, selects), scan.conditions), few_rows=False))
+            sql = statement(scan, union(scan, selects), scan.conditions)
+            left = None if bytes_max is None else max(0, bytes_max - sum(table.nbytes for table in tables))
+            rest = session.table(sql, few_rows=False) if left is None else session.bounded_table(sql, left)
+            if rest is None:
+                return None
+            tables.append(rest)
         elif remaining or memtable or not tables:
             tables.append(self._each(scan, shard, remaining, memtable, session, keep)[0])
         return tables[0] if len(tables) == 1 else pa.concat_tables(tables)

@@ -71,7 +71,7 @@ def prune(leaf: Leaf, holdings: Mapping[str, Sequence[Holding]]) -> list[Pruned]
         scans = [scan for scan in leaf.scans if scan.stream == stream]
         paths = {column.path for scan in scans for column in scan.columns}
         paths |= {predicate.path for scan in scans for predicate in scan.predicates}
-        paths |= {words.path for scan in scans for words in scan.words}
+        paths |= {words.path for scan in scans for clause in scan.words for words in clause}
         for holding in holdings.get(stream, ()):
             kept: list[Segment] = []
             reasons: dict[str, int] = {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -98,29 +99,35 @@ class Worker:
         `cache` says whether kept partial states may stand in for segments. Raises InvalidQuery, BudgetExceeded after
         `seconds` or when `query_id` is cancelled, Corrupt, Unavailable.
         """
-        started_s = time.perf_counter()
+        asked_s = time.perf_counter()
         tables: list[pa.Table] = []
         stats = LeafStats()
         left = leaf.bytes_max
         tenant = next((snapshot.tenant for snapshot in snapshots.values()), "")
         with (
             self._turns.slot(tenant, seconds if seconds is not None else QUERY_SECONDS_DEFAULT),
-            self.executor.session(seconds=seconds, query_id=query_id) as session,
+            self._session(seconds, asked_s, query_id) as session,
         ):
+            started_s = time.perf_counter()
             for scan in leaf.scans:
                 snapshot = snapshots.get(scan.stream)
                 table: pa.Table | None
                 if scan.states and snapshot is not None:
-                    table, found = self._run_states(scan, snapshot, session, cache)
+                    table, found = self._run_states(scan, snapshot, session, cache, left)
                 else:
                     table, found = self._run_rows(scan, snapshot, session, left)
                 if table is None:
                     raise too_much(leaf.bytes_max)
                 if left is not None:
-                    left -= table.nbytes
+                    left = max(0, left - table.nbytes)
                 tables.append(table)
                 stats += found
         return LeafResult(tuple(tables), stats, time.perf_counter() - started_s)
+
+    def _session(self, seconds: float | None, asked_s: float, query_id: str) -> AbstractContextManager[Session]:
+        """A session for what is left of `seconds` since `asked_s`."""
+        left = None if seconds is None else max(0.001, seconds - (time.perf_counter() - asked_s))
+        return self.executor.session(seconds=left, query_id=query_id)
 
     def cancel(self, query_id: str) -> bool:
         """Stop what runs of a query; False when nothing does."""
@@ -148,13 +155,15 @@ class Worker:
         return session.bounded_table(sql, bytes_left), stats
 
     def _run_states(
-        self, scan: StreamScan, snapshot: StreamSnapshot, session: Session, cache: bool
-    ) -> tuple[pa.Table, LeafStats]:
+        self, scan: StreamScan, snapshot: StreamSnapshot, session: Session, cache: bool, bytes_left: int | None
+    ) -> tuple[pa.Table | None, LeafStats]:
         found = self._states.look_up(scan, snapshot) if cache else {}
         missing = [segment for segment in snapshot.segments if segment.name not in found]
         read = self._pruned(scan, snapshot, missing)
         relations = memtable_relations(scan, snapshot, read.batches, session)
-        table = self._states.compute(scan, snapshot.shard, read.parts, relations, list(found.values()), session, cache)
+        table = self._states.compute(
+            scan, snapshot.shard, read.parts, relations, list(found.values()), session, cache, bytes_left
+        )
         cached = LeafStats(segments=len(found), segments_cached=len(found))
         return table, read.stats + cached
 
@@ -189,7 +198,7 @@ class Worker:
         ranges = None
         rows, size = segment.rows, footer.bytes_of(names)
         # A path of the stream that is named like the engine's row number hides it.
-        if chosen is not None and not chosen.all() and "file_row_number" not in footer.column_bytes:
+        if chosen is not None and not chosen.all() and not footer.hides_row_numbers:
             ranges = row_ranges(chosen, footer.rows)
             rows = sum(last - first + 1 for first, last in ranges)
             size = footer.bytes_of(names, chosen)

@@ -96,7 +96,7 @@ def _new_file_id() -> int:
 def segment_files(config: ShardConfig) -> SegmentFiles:
     """Verified local paths of the deployment's segments."""
     fs = LocalFileSystem()
-    return SegmentFiles(open_objects(config), config.cache_directory, SEGMENT_CACHE_BYTES_DEFAULT, fs)
+    return SegmentFiles(open_objects(config), _segments_directory(config), SEGMENT_CACHE_BYTES_DEFAULT, fs)
 
 
 def segment_indexes(config: ShardConfig) -> SegmentIndexes:
@@ -115,4 +115,8 @@ def data_directories(config: ShardConfig, *, all_shards: bool) -> list[str]:
     """Where the files lie that segment_files() names, of one shard or of all: nothing else is read by queries."""
     prefix = SHARDS_PREFIX if all_shards else segments_prefix(config.shard)
     segments = open_objects(config).local_path(prefix.rstrip("/"))
-    return [segments or config.cache_directory]
+    return [segments or _segments_directory(config)]
+
+
+def _segments_directory(config: ShardConfig) -> str:
+    return f"{config.cache_directory}/segments"

@@ -23,11 +23,16 @@ class Pins:
 
     def pin(self, query_id: str, snapshots: Snapshots) -> None:
         """Hold `snapshots` for the query."""
+        self.expire()
+        with self._lock:
+            self._pins[query_id] = (self._clock.steady_s(), snapshots)
+
+    def expire(self) -> None:
+        """Let go of what was pinned too long ago."""
         now_s = self._clock.steady_s()
         with self._lock:
             for forgotten in [q for q, (at_s, _) in self._pins.items() if now_s - at_s > self._seconds_max]:
                 del self._pins[forgotten]
-            self._pins[query_id] = (now_s, snapshots)
 
     def take(self, query_id: str) -> Snapshots:
         """The snapshots of the query, no longer held; raises Unavailable when this process does not know it."""

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from core.clock import ManualClock
-from core.errors import BudgetExceeded, Corrupt, InvalidQuery, MalamuteError, Overloaded, Unavailable, UnknownOutcome
+from core.errors import (
+    BudgetExceeded,
+    Corrupt,
+    InvalidQuery,
+    InvalidRequest,
+    MalamuteError,
+    Overloaded,
+    Unavailable,
+    UnknownOutcome,
+)
 from query.coordinate import Queries
 from query.fragment import Leaf, LeafResult
 from query.merge import run_merge
@@ -58,7 +67,7 @@ class Rig(LocalBackend):
 
     def nothing_is_left(self) -> bool:
         assert not any(self.pins.values()), self.pins
-        return self.queries.status()["queries"] == {"running": 0, "waiting": 0} and not self.queries._running
+        return self.queries.status()["queries"] == {"running": 0, "waiting": 0} and not self.queries._courses
 
 
 class Fleet:
@@ -88,11 +97,6 @@ def shards(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shards]:
 @pytest.fixture(params=[0, 2], ids=["shards read", "readers read"])
 def rig(request: pytest.FixtureRequest, shards: Shards) -> Rig:
     return Rig(shards, request.param)
-
-
-def not_yet(reason: str) -> pytest.MarkDecorator:
-    """Known to be wrong; the test says when it is right."""
-    return pytest.mark.xfail(reason=reason, strict=True)
 
 
 # --- nothing is left behind -------------------------------------------------------------------------------------------
@@ -193,7 +197,7 @@ def test_a_query_that_cannot_be_planned_leaves_nothing(rig: Rig, sql: str) -> No
         "DESCRIBE logs",
         "DESCRIBE SELECT id FROM logs",
         "SELECT 1",
-        pytest.param(f"EXPLAIN {COUNT}", marks=not_yet("the tasks that would let go of the pins never run")),
+        f"EXPLAIN {COUNT}",
     ],
 )
 def test_pins_of_what_is_pruned_or_only_described_are_let_go_of(rig: Rig, sql: str) -> None:
@@ -202,7 +206,6 @@ def test_pins_of_what_is_pruned_or_only_described_are_let_go_of(rig: Rig, sql: s
     assert rig.nothing_is_left()
 
 
-@not_yet("an error of the samples leaves the pins of the tasks that did not run")
 @pytest.mark.parametrize("at", ["describe", "task"])
 def test_a_description_whose_samples_fail_leaves_nothing(rig: Rig, at: str) -> None:
     def fail(*_: Any) -> None:
@@ -217,10 +220,9 @@ def test_a_description_whose_samples_fail_leaves_nothing(rig: Rig, at: str) -> N
     assert rig.nothing_is_left()
 
 
-@not_yet("the query is known no more when cancel() comes, and nobody runs its tasks")
 def test_parts_that_nobody_will_run_are_let_go_of(rig: Rig) -> None:
-    plan, _ = rig.queries.parts(COUNT, None, "default", QueryOptions(query_id="q"))
-    rig.queries.cancel("q")  # as a client does with a plan that is not piecewise
+    plan, _, _ = rig.queries.parts(COUNT, None, "default", QueryOptions(query_id="q"))
+    rig.queries.cancel("default", "q")  # as a client does with a plan that is not piecewise
     assert not plan.piecewise and rig.nothing_is_left()
 
 
@@ -251,7 +253,7 @@ def test_a_query_that_is_cancelled_while_it_waits_for_its_turn_never_runs(shards
         thread.start()
         while not rig.queries.status()["queries"]["waiting"]:
             thread.join(0.001)
-        assert rig.queries.cancel("q") and not rig.queries.cancel("other")
+        assert rig.queries.cancel("default", "q") and not rig.queries.cancel("default", "other")
         for slot in slots:
             slot.__exit__(None, None, None)
         thread.join(FOREVER_S)
@@ -269,25 +271,23 @@ def test_a_query_that_is_cancelled_while_it_runs_ends(rig: Rig, at: str) -> None
     with pytest.raises(BudgetExceeded) as caught:
         rig.ask("SELECT id, message FROM logs", query_id="q")
     assert caught.value.budget == "cancelled" and rig.nothing_is_left()
-    assert not rig.queries.cancel("q")
+    assert not rig.queries.cancel("default", "q")
 
 
 def _cancel(rig: Rig) -> None:
-    assert rig.queries.cancel("q")
+    assert rig.queries.cancel("default", "q")
 
 
-@not_yet("cancel() finds no session yet, and the merge does not look whether the query was stopped")
 def test_a_query_that_is_cancelled_right_before_its_merge_ends(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     def merge(*arguments: Any, **more: Any) -> Any:
         _cancel(rig)
         return run_merge(*arguments, **more)
 
-    monkeypatch.setattr("query.coordinate.run_merge", merge)
+    monkeypatch.setattr("query.course.run_merge", merge)
     with pytest.raises(BudgetExceeded):
         rig.ask(COUNT, query_id="q")
 
 
-@not_yet("pins and sessions go by the name that a caller chose")
 @pytest.mark.parametrize("tenant", ["default", "other"])
 def test_two_queries_of_one_name_do_not_take_each_others_pins(rig: Rig, tenant: str) -> None:
     def another(worker: str, task: Task) -> None:
@@ -440,10 +440,14 @@ def test_a_result_ended_by_time_is_what_was_read_until_then(shards: Shards, done
     assert caught.value.budget == "seconds" and rig.nothing_is_left()
 
 
-def test_time_that_is_over_before_the_snapshot_is_an_error(rig: Rig) -> None:
+def test_time_that_is_over_before_a_task_runs_is_an_error(rig: Rig) -> None:
     with pytest.raises(BudgetExceeded) as caught:
-        rig.ask(COUNT, timeout_s=0.0, on_budget=PARTIAL)
-    assert caught.value.budget == "seconds" and rig.describes == 0 and rig.nothing_is_left()
+        rig.described = lambda times: rig.clock.advance(2.0)
+        rig.ask(COUNT, timeout_s=1.0)
+    assert caught.value.budget == "seconds" and rig.nothing_is_left()
+    for wrong in (0.0, -1.0, float("nan"), float("inf"), "5"):
+        with pytest.raises(InvalidRequest, match="timeout_s"):
+            QueryOptions(timeout_s=wrong)  # type: ignore[arg-type]
 
 
 def test_a_cancelled_query_is_not_partial(rig: Rig) -> None:
@@ -461,7 +465,6 @@ def test_rows_beyond_a_budget_are_refused(rig: Rig, limit: dict[str, int]) -> No
         list(rig.queries.pieces("SELECT id FROM logs ORDER BY id", None, "default", QueryOptions(**limit)))
 
 
-@not_yet("kept answers are not looked at again")
 @pytest.mark.parametrize("limit", [{"result_rows_max": 5}, {"result_bytes_max": 5}])
 def test_a_kept_answer_beyond_a_budget_is_refused(rig: Rig, limit: dict[str, int]) -> None:
     rig.ask("SELECT id FROM logs")
@@ -469,7 +472,6 @@ def test_a_kept_answer_beyond_a_budget_is_refused(rig: Rig, limit: dict[str, int
         rig.ask("SELECT id FROM logs", **limit)
 
 
-@not_yet("early answers raise what ended them")
 def test_early_answers_may_end_in_a_partial_one(shards: Shards) -> None:
     rig = Rig(shards, readers=2)
     options = QueryOptions(scanned_bytes_max=1, on_budget=PARTIAL, cache=False)
@@ -477,7 +479,6 @@ def test_early_answers_may_end_in_a_partial_one(shards: Shards) -> None:
     assert last.stats["partial"]
 
 
-@not_yet("only answer() tells EXPLAIN from its query")
 @pytest.mark.parametrize("method", ["updates", "pieces"])
 def test_explain_in_pieces_is_still_explain(rig: Rig, method: str) -> None:
     found = list(getattr(rig.queries, method)(f"EXPLAIN {COUNT}", None, "default", QueryOptions()))

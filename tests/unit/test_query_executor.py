@@ -97,7 +97,13 @@ def test_what_is_gathered_has_a_budget_at_the_leaf_and_at_the_coordinator(tmp_pa
     assert refused.value.budget == "gather_bytes"
 
 
-def test_what_is_not_gathered_has_no_such_budget(tmp_path):
-    shards = build_shards(tmp_path, rows=30)
-    for query in ("SELECT service, count(*) FROM logs GROUP BY service", "SELECT * FROM logs LIMIT 5"):
-        assert shards.plan(query).leaf.bytes_max is None
+def test_states_and_rows_have_the_same_budget(tmp_path):
+    shards = build_shards(tmp_path, rows=300)
+    worker = Worker(shards.executor, NamedFiles())
+    for query in ("SELECT id, count(*) FROM logs GROUP BY id", "SELECT * FROM logs LIMIT 50"):
+        planned = shards.plan(query)
+        assert planned.leaf.bytes_max == GATHER_BYTES_MAX
+        with pytest.raises(BudgetExceeded) as refused:
+            results = [worker.run_leaf(replace(planned.leaf, bytes_max=400), held) for held in shards.snapshots]
+            run_merge(replace(planned, leaf=replace(planned.leaf, bytes_max=400)), results, shards.executor)
+        assert refused.value.budget == "gather_bytes"

@@ -330,9 +330,6 @@ def test_states_of_row_groups_chosen_by_index_are_those_of_the_segment(rig: Rig)
         assert rig.run(sql)[0] == fresh
 
 
-@pytest.mark.xfail(
-    reason="a range of which one end is an attribute is taken for the range of its other end", strict=True
-)
 @pytest.mark.parametrize(
     "condition",
     ["timestamp BETWEEN '2020-01-01' AND to_timestamp(n)", "timestamp BETWEEN to_timestamp(n + 1e10) AND '2100-01-01'"],

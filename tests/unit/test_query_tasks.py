@@ -86,7 +86,7 @@ def test_edges_of_a_time_range_are_in_it() -> None:
 
 def test_a_kept_segment_still_knows_what_words_predicates_and_columns_ask_for() -> None:
     zones = dict.fromkeys(("n", "word", "zone", "other"), (0, 9))
-    wanted = scan(words=(Words("word", None, ("x",)),), predicates=(Predicate("zone", None, "BIGINT", KNOWN),))
+    wanted = scan(words=((Words("word", None, ("x",)),),), predicates=(Predicate("zone", None, "BIGINT", KNOWN),))
     (found,) = prune(Leaf((wanted,)), {"logs": [holding(0, [segment("a", zones=zones)])]})
     assert {stats.key.path for stats in found.segments[0].columns} == {"n", "word", "zone"}
     assert found.segments[0].rows == 10

@@ -76,7 +76,6 @@ def test_a_leaf_beyond_its_bytes_is_refused_and_leaves_nothing(shards: Shards, w
     assert caught.value.budget == "gather_bytes" and worker._turns.status() == FREE
 
 
-@pytest.mark.xfail(reason="cancel() stops sessions; a leaf that waits for its turn has none yet", strict=True)
 def test_a_leaf_that_is_cancelled_while_it_waits_for_its_turn_never_runs(shards: Shards, worker: Worker) -> None:
     results: list[LeafResult] = []
 

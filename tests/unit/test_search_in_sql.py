@@ -156,7 +156,7 @@ def test_conditions_reach_pruning(shards: Shards) -> None:
     (scan,) = shards.plan(sql).leaf.scans
     assert scan.time_range == TimeRange(NOW_US - 30 * 60 * 1_000_000 - 1, None)
     assert {(predicate.path, predicate.operator) for predicate in scan.predicates} == {("service", "="), ("id", ">")}
-    assert {(words.path, words.tokens) for words in scan.words} == {
+    assert {(words.path, words.tokens) for (words,) in scan.words} == {
         ("service", ("web",)),
         ("message", ("connection", "reset")),
     }

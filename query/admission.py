@@ -7,24 +7,35 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from core.clock import Clock, SystemClock
 from core.errors import BudgetExceeded, Overloaded
-from core.limits import QUERY_RETRY_AFTER_S
+from core.limits import ADMISSION_CROWDED_S, QUERY_RETRY_AFTER_S
 
 
 class Admission:
     """Slots for `running_max` queries, at most `tenant_max` of one tenant; `waiting_max` of each tenant wait.
 
-    `waiting_total_max` bounds the waiting of all tenants, None = unbounded. A slot that falls free goes to the tenants
-    in turn, whatever the length of their queues. Thread-safe.
+    `waiting_total_max` bounds the waiting of all tenants, None = unbounded. While others have asked within the last
+    ADMISSION_CROWDED_S seconds, a tenant has only `crowded_max` slots. A slot that falls free goes to the tenants in
+    turn, whatever the length of their queues. Thread-safe.
     """
 
     def __init__(
-        self, running_max: int, tenant_max: int, waiting_max: int, waiting_total_max: int | None = None
+        self,
+        running_max: int,
+        tenant_max: int,
+        waiting_max: int,
+        waiting_total_max: int | None = None,
+        crowded_max: int | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self._running_max = running_max
         self._tenant_max = tenant_max
         self._waiting_max = waiting_max
         self._waiting_total_max = waiting_total_max
+        self._crowded_max = crowded_max if crowded_max is not None else tenant_max
+        self._clock = clock or SystemClock()
+        self._seen: dict[str, float] = {}  # tenant → when it asked last
         self._lock = threading.Lock()
         self._running: dict[str, int] = {}
         self._waiting: OrderedDict[str, deque[threading.Event]] = OrderedDict()  # next tenant first
@@ -50,6 +61,7 @@ class Admission:
     def _enter(self, tenant: str) -> threading.Event | None:
         """None when the query may run at once, else the event to wait for."""
         with self._lock:
+            self._see(tenant)
             if self._may_run(tenant) and not self._waiting.get(tenant):
                 self._running[tenant] = self._running.get(tenant, 0) + 1
                 return None
@@ -106,5 +118,12 @@ class Admission:
         if not self._waiting[tenant]:
             del self._waiting[tenant]
 
+    def _see(self, tenant: str) -> None:
+        now_s = self._clock.steady_s()
+        self._seen[tenant] = now_s
+        if len(self._seen) > 1:
+            self._seen = {name: at_s for name, at_s in self._seen.items() if now_s - at_s <= ADMISSION_CROWDED_S}
+
     def _may_run(self, tenant: str) -> bool:
-        return sum(self._running.values()) < self._running_max and self._running.get(tenant, 0) < self._tenant_max
+        slots = self._tenant_max if len(self._seen) <= 1 else self._crowded_max
+        return sum(self._running.values()) < self._running_max and self._running.get(tenant, 0) < slots

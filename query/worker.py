@@ -19,6 +19,7 @@ from core.limits import (
     LEAVES_RUNNING_MAX,
     QUERY_SECONDS_DEFAULT,
     SHARD_QUERIES_MAX,
+    TENANT_LEAVES_CROWDED_MAX,
     TENANT_LEAVES_RUNNING_MAX,
 )
 from query.admission import Admission
@@ -82,7 +83,12 @@ class Worker:
         self._files = files
         self._indexes = indexes
         self._footers = Footers()
-        self._turns = Admission(LEAVES_RUNNING_MAX, TENANT_LEAVES_RUNNING_MAX, SHARD_QUERIES_MAX)
+        self._turns = Admission(
+            LEAVES_RUNNING_MAX,
+            TENANT_LEAVES_RUNNING_MAX,
+            SHARD_QUERIES_MAX,
+            crowded_max=TENANT_LEAVES_CROWDED_MAX,
+        )
         self._states = States(state_cache)
 
     def run_leaf(

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
+from core.clock import ManualClock
 from core.errors import BudgetExceeded, Overloaded
 from query.admission import Admission
 
@@ -226,3 +227,15 @@ def test_no_slot_is_lost_and_no_bound_broken_in_a_thousand_random_interleavings(
     assert admission.status() == {"running": 0, "waiting": 0}
     with held(admission, "a", "a", "b"):
         assert admission.status() == {"running": 3, "waiting": 0}
+
+
+def test_a_tenant_has_fewer_slots_while_others_ask() -> None:
+    clock = ManualClock()
+    admission = Admission(4, 2, 8, crowded_max=1, clock=clock)
+    with admission.slot("a", 0.0), admission.slot("a", 0.0), admission.slot("b", 0.0):
+        pass
+    with admission.slot("a", 0.0), pytest.raises(BudgetExceeded), admission.slot("a", 0.001):
+        pass
+    clock.advance(60)
+    with admission.slot("a", 0.0), admission.slot("a", 0.0):
+        assert admission.status() == {"running": 2, "waiting": 0}

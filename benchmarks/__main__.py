@@ -5,7 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 
-BENCHMARKS = ("start", "replay", "ingest", "write", "query", "budgets", "ray_client", "shred", "kernels", "tokens")
+BENCHMARKS = (
+    "start",
+    "replay",
+    "ingest",
+    "wal_object",
+    "write",
+    "query",
+    "budgets",
+    "ray_client",
+    "shred",
+    "kernels",
+    "tokens",
+)
 
 
 def main() -> int:

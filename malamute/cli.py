@@ -49,7 +49,7 @@ def up(
     storage: Storage = None,
     name: Name = None,
     shards: Annotated[int | None, typer.Option("--shards", help="shards of a new storage")] = None,
-    durability: Annotated[str | None, typer.Option("--durability", help="memory or local")] = None,
+    durability: Annotated[str | None, typer.Option("--durability", help="memory, local or object")] = None,
 ) -> None:
     """Launch a deployment that stays: on a running Ray, or on one of its own on this machine."""
     from malamute.commands import up as command
@@ -156,7 +156,7 @@ def load(
         int | None,
         typer.Option("--batch-rows", help="events of one append  [default: 5 appends/s a producer, at most 65,536]"),
     ] = None,
-    durability: Annotated[str | None, typer.Option("--durability", help="memory or local")] = None,
+    durability: Annotated[str | None, typer.Option("--durability", help="memory, local or object")] = None,
     stream: Annotated[str, typer.Option("--stream", help="the stream to load")] = "load",
     report: Annotated[str | None, typer.Option("--report", metavar="FILE", help="write a JSON report here")] = None,
     address: Address = None,

@@ -10,6 +10,7 @@ import base64
 import json
 import math
 from collections.abc import Callable
+from json.encoder import encode_basestring
 from typing import Any, Final
 
 from core.columns import BOOL, FLOAT, INT, STR, UINT
@@ -95,6 +96,8 @@ def canonical(value: Any, depth: int = 1) -> str:
     What JSON has no word for becomes text: instants RFC 3339, bytes base64, non-finite floats "NaN", "Infinity" and
     "-Infinity" (a bare NaN would make the whole text unreadable). `depth` as in list_value.
     """
+    if type(value) is str:
+        return encode_basestring(value)  # what json's encoder does after a dozen steps
     return _encode(value) if _needs_care(value, depth) else _encode_plain(value)
 
 

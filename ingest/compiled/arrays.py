@@ -21,12 +21,15 @@ from ingest.compiled.gather import DATA, OFFSETS, TEXTS, VALIDITY, VALUES, WORDS
 from ingest.compiled.kinds import (
     K_BOOL,
     K_DECIMAL,
+    K_INT,
     K_JSON,
     K_LIST,
     K_TIME,
+    K_UINT,
     KIND_NAMES,
 )
-from ingest.compiled.tape import ROWS, Tape, roomy
+from ingest.compiled.memory import roomy
+from ingest.compiled.tape import ROWS, Tape
 from ingest.values import Instant, canonical
 
 _DICTIONARY: Final = pa.dictionary(pa.int32(), pa.string())
@@ -54,6 +57,8 @@ class TapeColumn:
             return iter(values.to_pylist())
         if self.kind == K_TIME:
             return (canonical(Instant(time_us)) for time_us in values.cast(pa.int64()).to_pylist())
+        if self.kind in (K_INT, K_UINT):
+            return map(int.__repr__, values.to_pylist())
         return map(canonical, values.to_pylist())
 
     def array(self, rows: np.ndarray, row_count: int, bitmap: Any) -> pa.Array:

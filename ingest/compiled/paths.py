@@ -14,6 +14,7 @@ import numpy as np
 
 from core.errors import InvalidRequest
 from ingest.compiled.jit import kernel
+from ingest.compiled.memory import roomy
 from ingest.compiled.vectors import (
     PADDING,
     address_of,
@@ -40,6 +41,7 @@ N_COLUMNS: Final = 4
 _NODES_AT_FIRST: Final = 512
 _BYTES_AT_FIRST: Final = 16 * 1024
 _GROWTH: Final = 4
+_LARGE: Final = 100_000  # nodes from which tables only double: what is hostile must not take four times its due
 _TEXT_BYTES_MAX: Final = 2**31 - 1  # positions in texts are int32
 
 
@@ -82,13 +84,13 @@ def new_paths() -> Paths:
         node_next=np.empty(nodes, width),
         node_first=np.empty(nodes, width),
         node_plain=np.empty(nodes, np.uint8),
-        node_slots=np.zeros(4 * nodes, width),
+        node_slots=np.zeros(2 * nodes, width),
         keys=np.zeros(_BYTES_AT_FIRST, np.uint8),
         path_start=np.empty(nodes, width),
         path_length=np.empty(nodes, width),
         path_stamp=np.zeros(nodes, width),
         path_column=np.empty(nodes, width),
-        path_slots=np.zeros(4 * nodes, width),
+        path_slots=np.zeros(2 * nodes, width),
         path_bytes=np.zeros(_BYTES_AT_FIRST, np.uint8),
         column_path=np.empty(columns, width),
         column_kind=np.empty(columns, width),
@@ -104,17 +106,18 @@ def grown(paths: Paths, key_bytes: int) -> Paths:
 
     InvalidRequest when the texts of all paths are beyond what 32-bit positions reach.
     """
-    nodes = _GROWTH * len(paths.node_parent)
+    growth = _GROWTH if len(paths.node_parent) < _LARGE else 2
+    nodes = growth * len(paths.node_parent)
     texts = {"keys": int(paths.counts[N_KEY_BYTES]), "path_bytes": int(paths.counts[N_PATH_BYTES])}
     larger: dict[str, Any] = {}
     for name, array in paths._asdict().items():
         if name in ("counts", "seed"):
             larger[name] = array
         elif name.endswith("_slots"):
-            larger[name] = np.zeros(4 * nodes, array.dtype)
+            larger[name] = _zeros(2 * nodes, array.dtype)
         elif name in texts:
             # By what is used: one very long key must not make every later growth a multiple of it.
-            size = max(len(array), _GROWTH * texts[name] + key_bytes + _BYTES_AT_FIRST)
+            size = max(len(array), growth * texts[name] + key_bytes + _BYTES_AT_FIRST)
             if size > _TEXT_BYTES_MAX:
                 raise InvalidRequest(f"the paths of these events take {texts[name]} bytes: send fewer at a time")
             larger[name] = _longer(array, size)
@@ -126,9 +129,13 @@ def grown(paths: Paths, key_bytes: int) -> Paths:
 
 
 def _longer(array: np.ndarray, size: int) -> np.ndarray:
-    longer = np.zeros(size, array.dtype)
+    longer = _zeros(size, array.dtype)
     longer[: len(array)] = array
     return longer
+
+
+def _zeros(size: int, type_: Any) -> np.ndarray:
+    return np.zeros(size, type_) if size < _LARGE else roomy(size, type_.type)
 
 
 @kernel

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.columns import JSON, LIST_KINDS, ColumnKey
-from core.limits import PATH_BYTES_MAX
+from core.errors import InvalidRequest
+from core.limits import MIB, PATH_BYTES_MAX
 from ingest.assemble import columns_max, put_together
 from ingest.compiled.arrays import TapeColumn, arrays_of
 from ingest.compiled.columns import count_entries, retarget, sort_entries
@@ -23,7 +24,9 @@ from ingest.compiled.tape import ENTRIES, ROWS, Tape, empty_array_text
 from ingest.values import canonical
 
 _KIND_RANK: Final = np.argsort(np.argsort([*KIND_NAMES, ""])).astype(np.int32)  # "" stands for K_EMPTY_LIST
-_REST_ENTRIES: Final = 65_536  # values of `_rest` that are Python text at one time
+_REST_BYTES: Final = 4 * MIB  # of paths in `_rest` that are Python text at one time
+_REST_ENTRY_BYTES: Final = 64  # what a short one takes as an object
+_TEXT_BYTES_MAX: Final = 2**31 - 1  # offsets of texts are int32
 
 
 def make_batch(tape: Tape, paths: Paths, max_paths: int) -> pa.RecordBatch:
@@ -133,22 +136,31 @@ class _Table:
         order = np.lexsort((rank, rows))
         owner, place, rows = owner[order], place[order], rows[order]
         begins = np.flatnonzero(np.diff(rows, prepend=-1))  # where each row's entries begin
-        pieces = []
+        sizes = self._paths.path_length[self._paths.column_path[owner]].astype(np.int64) + _REST_ENTRY_BYTES
+        before = (np.cumsum(sizes) - sizes)[begins]
+        text = bytearray()
+        lengths = np.zeros(row_count, np.int64)
         begin = 0
         while begin < len(begins):
-            end = max(begin + 1, int(np.searchsorted(begins, begins[begin] + _REST_ENTRIES)))
+            end = max(begin + 1, int(np.searchsorted(before, before[begin] + _REST_BYTES)))
             last = int(begins[end]) if end < len(begins) else len(rows)
             part = slice(int(begins[begin]), last)
-            pieces.append(self._rest_objects(owner[part], place[part], begins[begin:end] - begins[begin]))
+            objects = self._rest_objects(owner[part], place[part], begins[begin:end] - begins[begin])
+            lengths[rows[begins[begin:end]]] = [len(each) for each in objects]
+            text += b"".join(objects)
+            if len(text) > _TEXT_BYTES_MAX:
+                raise InvalidRequest(f"what is rare in these events takes {len(text)} bytes: send fewer at a time")
             begin = end
-        objects = pa.chunked_array(pieces).combine_chunks()
-        places = np.full(row_count, -1, np.int32)
-        places[rows[begins]] = np.arange(len(begins), dtype=np.int32)
-        return objects.take(pa.array(places, mask=places < 0))
+        offsets = np.append(0, np.cumsum(lengths)).astype(np.int32)
+        valid = np.packbits(lengths > 0, bitorder="little")
+        buffers = [pa.py_buffer(valid), pa.py_buffer(offsets), pa.py_buffer(text)]
+        return pa.Array.from_buffers(pa.string(), row_count, buffers, row_count - len(begins))
 
-    def _rest_objects(self, owner: np.ndarray, place: np.ndarray, begins: np.ndarray) -> pa.Array:
+    def _rest_objects(self, owner: np.ndarray, place: np.ndarray, begins: np.ndarray) -> list[bytes]:
         """The objects of some rows, whose entries begin at `begins`."""
         members = np.empty(len(owner), object)
+        columns, number = np.unique(owner, return_inverse=True)
+        names = list(map(canonical, map(self._path, columns.tolist())))
         kinds = self._paths.column_kind[owner]
         for kind in np.unique(kinds).tolist():
             of_kind = np.flatnonzero(kinds == kind)
@@ -160,8 +172,9 @@ class _Table:
                 self._tape.sorted_bits[entries],
                 self._tape,
             )
-            names = (canonical(self._path(number)) for number in owner[of_kind].tolist())
-            members[of_kind] = [f"{name}:{text}" for name, text in zip(names, column.texts(), strict=True)]
+            values = zip(number[of_kind].tolist(), column.texts(), strict=True)
+            members[of_kind] = [f"{names[name]}:{text}" for name, text in values]
+        texts = members.tolist()
         ends = np.append(begins[1:], len(owner))
         bounds = zip(begins.tolist(), ends.tolist(), strict=True)
-        return pa.array(["{" + ",".join(members[begin:end]) + "}" for begin, end in bounds], pa.string())
+        return [("{" + ",".join(texts[begin:end]) + "}").encode() for begin, end in bounds]

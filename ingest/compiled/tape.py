@@ -7,7 +7,6 @@ a float its pattern; of text they say where it stands in `src` (packed start and
 
 from __future__ import annotations
 
-import mmap
 import threading
 from typing import Final, NamedTuple
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from core.limits import BATCH_BYTES_TARGET
 from ingest.compiled.jit import kernel
+from ingest.compiled.memory import roomy
 from ingest.compiled.vectors import PADDING
 
 # Places in Tape.state.
@@ -102,18 +102,6 @@ def _taken(src_bytes: int, entries: int) -> Tape:
         sorted_rows=roomy(entries, np.int32),
         sorted_bits=roomy(entries, np.int64),
     )
-
-
-def roomy(count: int, type_: type) -> np.ndarray:
-    """Zeros of which only the pages that are written to take memory.
-
-    numpy asks for huge pages, of 2 MiB: a dozen arrays with room to spare would take ten more than they need.
-    """
-    size = max(1, count * np.dtype(type_).itemsize)
-    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_NOHUGEPAGE"):
-        memory.madvise(mmap.MADV_NOHUGEPAGE)
-    return np.frombuffer(memory, type_, count)
 
 
 def give_back(tape: Tape) -> None:

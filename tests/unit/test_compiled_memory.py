@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from ingest.compiled.tape import roomy
+from ingest.compiled.memory import roomy
 from ingest.shred import ShredSettings, shred_ndjson
 from tests.fuzz.targets import NOW, ndjson_difference
 

@@ -24,6 +24,7 @@ from storage.snapshot import Segment
 _CRC_BYTES: Final = 4
 # What an entry costs beyond its buffers: schema, Python objects, the key.
 _ENTRY_BYTES: Final = 2_048
+_ASKED_MAX: Final = 10_000  # questions that are remembered to have been asked
 _OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
@@ -36,6 +37,7 @@ class StateCache:
         self._fs = fs
         self._directory = directory
         self._disk_bytes_max = disk_bytes_max if directory else 0
+        self._asked: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()
         self._tables: OrderedDict[str, pa.Table] = OrderedDict()
         self._files: OrderedDict[str, int] | None = None
@@ -68,6 +70,16 @@ class StateCache:
             if key not in self._tables:
                 self._remember(key, table)
                 self._write(key, table)
+
+    def is_new(self, question: str) -> bool:
+        """Whether `question` is asked for the first time, as far as is remembered: not worth an entry yet."""
+        with self._lock:
+            new = question not in self._asked
+            self._asked[question] = None
+            self._asked.move_to_end(question)
+            while len(self._asked) > _ASKED_MAX:
+                self._asked.popitem(last=False)
+            return new
 
     def status(self) -> dict[str, int]:
         """Numbers for people: hits and misses since the start, entries and bytes now."""

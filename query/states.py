@@ -1,7 +1,8 @@
 """Owns the partial states of segments: one table per segment where they are few, so that each can be kept.
 
-A scan whose segments have many groups each is wide: keeping and shipping its states per segment would cost more than
-it saves, so the engine combines them in one pass and nothing is kept. Never decides what is pruned.
+What is asked for the first time is computed in one pass over all segments, which is faster and keeps nothing; whoever
+asks again is likely to go on asking. A scan whose segments have many groups each is wide: keeping and shipping its
+states per segment would cost more than it saves, so it is always computed in one pass. Never decides what is pruned.
 """
 
 from __future__ import annotations
@@ -73,20 +74,26 @@ class States:
         """
         tables = list(found)
         remaining = list(parts)
-        wide = self._known(scan)
+        # The same scan over another time range is asked for again.
+        lasting = (condition.sql for condition in scan.conditions if condition.within is None)
+        once = not keep or self._cache is None or self._cache.is_new(_digest(scan, *lasting))
+        wide = once or self._known(scan)
         if wide is None and len(remaining) > _PROBE_SEGMENTS:
             probe, remaining = remaining[:_PROBE_SEGMENTS], remaining[_PROBE_SEGMENTS:]
             table, most = self._each(scan, shard, probe, (), session, keep)
             tables.append(table)
             wide = most > STATE_GROUPS_MAX
             self._learn(scan, wide)
-        if wide:
+        if wide and (remaining or memtable or not tables):
             selects = [*memtable, *segments_relations(scan, shard, remaining)]
             sql = statement(scan, union(scan, selects), scan.conditions)
             left = None if bytes_max is None else max(0, bytes_max - sum(table.nbytes for table in tables))
-            rest = session.table(sql, few_rows=False) if left is None else session.bounded_table(sql, left)
-            if rest is None:
+            many = self._known(scan) is True
+            rest = session.bounded_table(sql, left) if many and left is not None else session.table(sql)
+            if rest is None or (left is not None and rest.nbytes > left):
                 return None
+            if once and self._known(scan) is None:
+                self._learn_from(scan, rest, remaining)
             tables.append(rest)
         elif remaining or memtable or not tables:
             tables.append(self._each(scan, shard, remaining, memtable, session, keep)[0])
@@ -127,6 +134,11 @@ class States:
         with self._lock:
             return self._wide.get(_digest(scan))
 
+    def _learn_from(self, scan: StreamScan, states: pa.Table, parts: Sequence[SegmentPart]) -> None:
+        """All segments together have at least as many groups as any of them: few are few."""
+        if parts and states.num_rows > STATE_GROUPS_MAX * len(parts):
+            self._learn(scan, True)
+
     def _learn(self, scan: StreamScan, wide: bool) -> None:
         with self._lock:
             self._wide[_digest(scan)] = wide
@@ -139,5 +151,5 @@ def _key(scan: StreamScan, shard: int, segment: Segment) -> str:
     return state_key(segment, statement(scan, relation, open_conditions(scan, segment)))
 
 
-def _digest(scan: StreamScan) -> str:
-    return hashlib.sha256(f"{scan.stream}\0{scan.items}\0{scan.tail}".encode()).hexdigest()
+def _digest(scan: StreamScan, *more: str) -> str:
+    return hashlib.sha256("\0".join((scan.stream, scan.items, scan.tail, *more)).encode()).hexdigest()

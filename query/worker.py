@@ -156,9 +156,10 @@ class Worker:
             selects += segments_relations(scan, snapshot.shard, read.parts)
             stats = read.stats
         sql = statement(scan, union(scan, selects), scan.conditions)
-        if bytes_left is None:
-            return session.table(sql, few_rows=scan.few_rows), stats
-        return session.bounded_table(sql, bytes_left), stats
+        if bytes_left is not None and not scan.few_rows:
+            return session.bounded_table(sql, bytes_left), stats
+        table = session.table(sql, few_rows=scan.few_rows)
+        return (None if bytes_left is not None and table.nbytes > bytes_left else table), stats
 
     def _run_states(
         self, scan: StreamScan, snapshot: StreamSnapshot, session: Session, cache: bool, bytes_left: int | None

@@ -49,8 +49,8 @@ SWITCHES: Final = (
     Switch("no two phases", off=without_two_phases),
     Switch("one shard, no pruning, no two phases", shards=1, parts=2, states=False, off=without_either),
     Switch("three readers", parts=4, readers=3, states=False),
-    Switch("kept states", parts=3, asked=2),
-    Switch("kept states of readers, no pruning", parts=3, readers=2, asked=2, off=without_pruning),
+    Switch("kept states", parts=3, asked=3),
+    Switch("kept states of readers, no pruning", parts=3, readers=2, asked=3, off=without_pruning),
 )
 
 

@@ -223,10 +223,11 @@ TOTAL = "SELECT count(*) AS c, min(n) AS low, max(n) AS high FROM logs"
 
 
 @pytest.mark.parametrize("sql", [BY_SERVICE, TOTAL, "SELECT DISTINCT service FROM logs"])
-def test_a_second_run_takes_segments_from_states_and_gives_the_same(rig: Rig, sql: str) -> None:
+def test_from_the_second_run_on_states_are_kept_and_give_the_same(rig: Rig, sql: str) -> None:
     fresh, result = rig.run(sql, cache=False)
     assert result.stats.segments_cached == 0 and rig.states.status()["entries"] == 0
-    assert rig.run(sql)[0] == fresh
+    assert rig.run(sql)[0] == fresh and rig.states.status()["entries"] == 0, "asked for once: nothing is kept"
+    assert rig.run(sql)[0] == fresh and rig.states.status()["entries"] == SEGMENTS
     again, result = rig.run(sql)
     assert again == fresh
     assert (result.stats.segments_cached, result.stats.segments_read) == (SEGMENTS, 0)

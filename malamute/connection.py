@@ -35,8 +35,8 @@ def connect(
     Without `address`: an embedded deployment. Ray starts in this process unless it runs already; data lie in `storage`
     (default ./malamute-data); closing the client flushes and stops it. `config` names a ray_config.yaml to begin with.
     With "auto" (on a node of a Ray cluster) or "ray://host:10001" (from outside; slow for bulk data): the deployment
-    `name` that `malamute up` launched there. `durability` is the default level of writes: "memory", "local", or "object"
-    of a deployment whose WAL is on the object store.
+    `name` that `malamute up` launched there. `durability` is the default level of writes: "memory", "local", or
+    "object" of a deployment whose WAL is on the object store.
 
     Raises NotFound when nothing runs at `address`, StorageInUse when another process holds `storage`,
     InvalidSettings for values out of range.

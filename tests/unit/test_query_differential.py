@@ -180,7 +180,7 @@ SELECT service, string_agg(CAST(id AS VARCHAR), ',' ORDER BY id) AS ids FROM log
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY id) AS p FROM logs
 SELECT percentile_cont(0.9) WITHIN GROUP (ORDER BY #duration DESC) AS p FROM logs
 SELECT service, median(#duration), quantile_cont(#duration, [0.5, 0.99]), mad(#duration) FROM logs GROUP BY service
-SELECT level, percentile_disc(0.5) WITHIN GROUP (ORDER BY id) AS p, list_sort(approx_top_k(ok, 9)) FROM logs GROUP BY level
+SELECT level, percentile_disc(0.5) WITHIN GROUP (ORDER BY id), list_sort(approx_top_k(ok, 9)) FROM logs GROUP BY level
 SELECT quantile_cont(id, 0.5) FILTER (WHERE ok), quantile(#duration, 0.9) FROM logs WHERE service = 'web'
 SELECT histogram(http.status_code) AS h FROM logs
 SELECT service, level, count(*) FROM logs GROUP BY ROLLUP (service, level)

@@ -56,8 +56,12 @@ def parse(sql: str, params: Parameters | None = None, dialect: str | None = None
     line and column where known, for anything that is not one allowed statement.
     """
     language = known_dialect(dialect) if dialect is not None else ENGINE
-    if len(sql.encode()) > SQL_BYTES_MAX:
-        raise InvalidQuery(f"a query of {len(sql.encode())} bytes is too long: at most {SQL_BYTES_MAX}")
+    try:
+        size = len(sql.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidQuery(f"character {error.start + 1} of the query is half of one: send valid text") from error
+    if size > SQL_BYTES_MAX:
+        raise InvalidQuery(f"a query of {size} bytes is too long: at most {SQL_BYTES_MAX}")
     if RESERVED in sql.lower():
         raise InvalidQuery(f"the text {RESERVED!r} is reserved: take it out of the query")
     if _SHOW.match(sql):

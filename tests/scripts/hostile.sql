@@ -1,0 +1,209 @@
+-- One statement a line. Each has to be refused with a typed error: none may read, change or wait for anything outside.
+SELECT * FROM read_csv('$secret')
+SELECT * FROM read_csv_auto('$secret')
+SELECT * FROM read_text('$secret')
+SELECT * FROM read_blob('$secret')
+SELECT * FROM read_json('$secret')
+SELECT * FROM read_json_auto('$secret')
+SELECT * FROM read_ndjson('$secret')
+SELECT * FROM read_parquet('$secret')
+SELECT * FROM parquet_scan('$secret')
+SELECT * FROM parquet_metadata('$secret')
+SELECT * FROM parquet_schema('$secret')
+SELECT * FROM sniff_csv('$secret')
+SELECT * FROM glob('/etc/*')
+SELECT * FROM '$secret'
+SELECT * FROM "$secret"
+SELECT * FROM 'https://example.com/x.parquet'
+SELECT * FROM logs, read_text('$secret')
+SELECT * FROM logs JOIN read_text('$secret') t ON true
+SELECT * FROM logs WHERE id IN (SELECT 1 FROM read_text('$secret'))
+SELECT (SELECT content FROM read_text('$secret'))
+WITH x AS (SELECT * FROM read_text('$secret')) SELECT * FROM x
+WITH RECURSIVE x AS (SELECT 1 AS n UNION ALL SELECT n + 1 FROM x, read_text('$secret')) SELECT * FROM x
+SELECT * FROM (FROM read_text('$secret'))
+FROM read_text('$secret')
+FROM '$secret'
+SELECT * FROM logs UNION ALL SELECT * FROM read_text('$secret')
+SELECT * FROM logs, LATERAL (SELECT * FROM read_text('$secret')) t
+PIVOT read_csv('$secret') ON a USING count(*)
+UNPIVOT (FROM read_csv('$secret')) ON a INTO NAME n VALUE v
+SUMMARIZE '$secret'
+SUMMARIZE read_text('$secret')
+DESCRIBE '$secret'
+DESCRIBE TABLE '$secret'
+DESCRIBE SELECT * FROM read_text('$secret')
+EXPLAIN SELECT * FROM read_text('$secret')
+EXPLAIN ANALYZE SELECT * FROM read_text('$secret')
+EXPLAIN COPY logs TO '$target'
+COPY logs TO '$target.csv'
+COPY (SELECT * FROM logs) TO '$target.parquet'
+COPY logs FROM '$secret'
+COPY FROM DATABASE memory TO x
+EXPORT DATABASE '$target'
+IMPORT DATABASE '$target'
+ATTACH '$target.db'
+ATTACH ':memory:' AS other
+DETACH memory
+USE memory
+INSTALL httpfs
+LOAD httpfs
+FORCE INSTALL httpfs FROM 'x'
+UPDATE EXTENSIONS
+PRAGMA database_list
+PRAGMA version
+PRAGMA show_tables
+PRAGMA enable_profiling
+SET enable_external_access = true
+SET memory_limit = '100GB'
+SET GLOBAL threads = 100
+SET SESSION search_path = 'x'
+RESET memory_limit
+RESET ALL
+CALL pragma_version()
+CALL duckdb_settings()
+CHECKPOINT
+FORCE CHECKPOINT
+VACUUM
+ANALYZE
+BEGIN
+COMMIT
+ROLLBACK
+BEGIN TRANSACTION; SELECT 1; COMMIT
+CREATE TABLE x (a INT)
+CREATE TABLE x AS SELECT * FROM logs
+CREATE TEMP TABLE x AS SELECT 1
+CREATE VIEW x AS SELECT * FROM logs
+CREATE OR REPLACE VIEW logs AS SELECT 1
+CREATE SCHEMA x
+CREATE SEQUENCE x
+CREATE TYPE x AS ENUM ('a')
+CREATE INDEX x ON logs (id)
+CREATE MACRO f(a) AS a + 1
+CREATE FUNCTION f(a) AS a + 1
+CREATE SECRET x (TYPE s3, KEY_ID 'a', SECRET 'b')
+DROP TABLE logs
+DROP VIEW logs
+DROP SCHEMA main CASCADE
+ALTER TABLE logs ADD COLUMN x INT
+TRUNCATE logs
+INSERT INTO logs VALUES (1)
+INSERT INTO logs SELECT * FROM logs
+UPDATE logs SET id = 1
+DELETE FROM logs
+MERGE INTO logs USING logs AS l ON true WHEN MATCHED THEN DELETE
+WITH x AS (DELETE FROM logs RETURNING *) SELECT * FROM x
+WITH x AS (INSERT INTO logs VALUES (1) RETURNING *) SELECT * FROM x
+SELECT 1 INTO x
+SELECT * INTO x FROM logs
+GRANT SELECT ON logs TO x
+REVOKE SELECT ON logs FROM x
+PREPARE p AS SELECT 1
+EXECUTE p
+DEALLOCATE p
+COMMENT ON TABLE logs IS 'x'
+LOCK TABLE logs
+SELECT * FROM logs FOR UPDATE
+SELECT getenv('$variable')
+SELECT GETENV('$variable')
+SELECT "getenv"('$variable')
+SELECT main.getenv('$variable')
+SELECT system.main.getenv('$variable')
+SELECT list_transform(['$variable'], lambda x: getenv(x))
+SELECT count(*) FILTER (WHERE getenv('$variable') = 'x') FROM logs
+SELECT id FROM logs ORDER BY getenv('$variable')
+SELECT id FROM logs GROUP BY id HAVING getenv('$variable') = 'x'
+SELECT current_setting('memory_limit')
+SELECT current_setting('temp_directory')
+SELECT getvariable('x')
+SET VARIABLE x = 1
+SELECT current_database()
+SELECT current_catalog
+SELECT current_schema()
+SELECT current_user
+SELECT session_user
+SELECT version()
+SELECT current_query()
+SELECT txid_current()
+SELECT nextval('x')
+SELECT setseed(0.5)
+SELECT pg_typeof2(1)
+SELECT pg_get_viewdef(1)
+SELECT has_table_privilege('logs', 'select')
+SELECT inet_server_addr()
+SELECT * FROM duckdb_settings()
+SELECT * FROM duckdb_secrets()
+SELECT * FROM duckdb_tables()
+SELECT * FROM duckdb_functions()
+SELECT * FROM duckdb_extensions()
+SELECT * FROM duckdb_temporary_files()
+SELECT * FROM duckdb_logs()
+SELECT * FROM pragma_database_list()
+SELECT * FROM pragma_table_info('logs')
+SELECT * FROM information_schema.tables
+SELECT * FROM INFORMATION_SCHEMA.columns
+SELECT * FROM "information_schema"."tables"
+SELECT * FROM pg_catalog.pg_class
+SELECT * FROM pg_class
+SELECT * FROM sqlite_master
+SELECT * FROM main.logs
+SELECT * FROM memory.main.logs
+SELECT * FROM "memory"."main"."logs"
+SELECT * FROM temp.logs
+SELECT * FROM system.information_schema.tables
+SELECT * FROM other.logs
+SELECT * FROM "../secrets"
+SELECT * FROM "/etc/passwd"
+SELECT * FROM "other/logs"
+SELECT * FROM nothere
+SELECT * FROM __malamute_0
+SELECT * FROM "__malamute_memtable_logs_0"
+SELECT __malamute_part FROM logs
+SELECT 1 AS __malamute_x
+SELECT * FROM query('SELECT 1')
+SELECT * FROM query_table('logs')
+SELECT * FROM query_table(['logs'])
+SELECT * FROM json_execute_serialized_sql('{}')
+SELECT json_serialize_sql('SELECT 1')
+SELECT json_deserialize_sql('{}')
+SELECT json_serialize_plan('SELECT 1')
+SELECT * FROM arrow_scan(1, 2, 3)
+SELECT * FROM arrow_scan_dumb(1, 2, 3)
+SELECT * FROM pandas_scan(1)
+SELECT * FROM python_map_function(1)
+SELECT * FROM seq_scan('logs')
+SELECT * FROM index_scan('logs')
+SELECT * FROM which_secret('x', 's3')
+SELECT * FROM test_all_types()
+SELECT * FROM repeat_row(1, 2, num_rows = 3)
+SELECT * FROM summary((SELECT 1))
+SELECT * FROM enable_logging()
+SELECT write_log('x')
+SELECT * FROM enable_profiling()
+SELECT finalize(to_aggregate_state('a', 'avg', ['DOUBLE']))
+SELECT to_aggregate_state('\x00'::BLOB, 'list', ['VARCHAR'])
+SELECT combine_aggr(1)
+SELECT combine(1, 2)
+SELECT sleep_ms(100000)
+SELECT add_parquet_key('k', '0123456789112345')
+SELECT force_checkpoint()
+SELECT 1; SELECT 2
+SELECT 1; DROP TABLE logs
+SELECT 1 /* */ ; /* */ ATTACH 'x'
+SELECT 1; -- x
+ATTACH 'x' -- ; SELECT 1
+/* SELECT */ COPY logs TO '$target'
+-- SELECT
+;
+SELECT * FROM logs WHERE matches('service:(')
+SELECT * FROM logs WHERE matches((SELECT content FROM read_text('$secret')))
+SELECT * FROM logs WHERE matches(getenv('$variable'))
+SELECT count(*) FROM range(100000000) a, range(100000000) b WHERE a.range + b.range < 0
+SELECT list(range) FROM range(10000000000)
+SELECT count(DISTINCT repeat(range::VARCHAR, 1000)) FROM range(100000000)
+SELECT string_agg(repeat('x', 1000000), '') FROM range(100000)
+SELECT count(*) FROM generate_series(1, 100000000000) g(x) WHERE x % 2 = 3
+WITH RECURSIVE x(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM x) SELECT count(*) FROM x
+WITH RECURSIVE x(n) AS (SELECT 1 UNION ALL SELECT n FROM x) SELECT max(n) FROM x
+SELECT count(*) FROM logs a, logs b, logs c, logs d, logs e, logs f
+SELECT range FROM range(10000000000) ORDER BY range DESC

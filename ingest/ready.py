@@ -8,7 +8,8 @@ from contextlib import suppress
 
 def get_ready() -> threading.Thread:
     """Begin to load the compiled shredder on another thread; whoever shreds before waits for what it needs."""
-    thread = threading.Thread(target=_warm_up, name="get ready", daemon=True)
+    # Not a daemon: a process that ended while compiled code is being loaded would abort.
+    thread = threading.Thread(target=_warm_up, name="get ready")
     thread.start()
     return thread
 

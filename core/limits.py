@@ -21,6 +21,9 @@ MAX_PATHS_DEFAULT = 1_000  # columns per segment before the rarest go to _rest
 # --- batches -----------------------------------------------------------------------------------------------------
 BATCH_ROWS_MAX = 1_000_000  # rows of one append
 BATCH_BYTES_MAX = 256 * MIB  # decoded bytes of one append; keeps Arrow's 32-bit string offsets safe
+PATH_BYTES_USUAL = 64  # on average over the paths of an event; in our samples it is under 50
+BATCH_LONG_PATH_BYTES_MAX = 64 * MIB  # what paths take beyond that in all events: then objects stay JSON text
+BATCH_REJECTED_MAX = 1_000_000  # events of one batch that are named as rejected: what follows the last is not read
 BATCH_CELLS_MAX = 32 * MIB  # rows times attribute columns: what is sparser goes to _rest, or 8 bytes a cell add up
 BATCH_ROWS_TARGET = 65_536  # what producers send at a time: a Ray call costs ~1 ms
 BATCH_BYTES_TARGET = 16 * MIB

@@ -1,5 +1,9 @@
 """Owns the way from a plain event to its flat attributes: dotted path → value. Never decides on columns.
 
+Each value has its whole path, so that a long key above many short ones is small only as JSON. Events may do that up to
+limits: of one event (it is rejected), and of all events of a batch, beyond which the objects of an event stay as they
+are: JSON text.
+
 Where a dotted key and a nested path meet ({"a.b": 1, "a": {"b": 2}}), the last one in the event's order wins.
 """
 
@@ -8,8 +12,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from core.errors import InvalidRequest
-from core.limits import EVENT_PATH_BYTES_MAX, EVENT_PATHS_MAX, NESTING_DEPTH_MAX
-from ingest.values import EMPTY_OBJECT, list_value, too_deep
+from core.limits import EVENT_PATH_BYTES_MAX, EVENT_PATHS_MAX, NESTING_DEPTH_MAX, PATH_BYTES_USUAL
+from ingest.values import EMPTY_OBJECT, Json, canonical, list_value, too_deep
 
 _LONG_PREFIX: Final = 512  # characters from which the memory for paths is counted
 
@@ -28,6 +32,25 @@ def flatten(event: dict[str, Any]) -> dict[str, Any]:
     if 4 * sum(map(len, flat)) > EVENT_PATH_BYTES_MAX:
         _check_path_bytes(sum(len(path.encode()) for path in flat))
     return flat
+
+
+def long_path_bytes(flat: dict[str, Any]) -> int:
+    """What the paths of a flat event take beyond PATH_BYTES_USUAL: it counts towards BATCH_LONG_PATH_BYTES_MAX."""
+    return max(0, sum(len(path.encode()) for path in flat) - PATH_BYTES_USUAL * len(flat))
+
+
+def folded(event: dict[str, Any], flat: dict[str, Any]) -> dict[str, Any]:
+    """The attributes of an event whose objects stay JSON text: `flat`, but for paths into objects.
+
+    What is missing in `flat` (null, the event time) is missing here too where it is no part of an object.
+    """
+    attributes: dict[str, Any] = {}
+    for key, value in event.items():
+        if type(value) is dict and value:
+            attributes[key] = Json(canonical(value, 2))
+        elif key in flat:
+            attributes[key] = flat[key]
+    return attributes
 
 
 def _walk(node: dict[str, Any], prefix: str, depth: int, flat: dict[str, Any], path_bytes: list[int]) -> None:

@@ -5,6 +5,7 @@ Never looks into an event and never keeps more of a stream than one block and on
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import re
@@ -146,7 +147,7 @@ def parse_exactly(line: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"invalid utf-8 at byte {error.start + 1}") from error
     try:
-        event = json.loads(text, parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant)
+        event = _DECODER.decode(text)
         if _SURROGATE.search(line):
             _refuse_lone_surrogates(event)
     except json.JSONDecodeError as error:
@@ -154,6 +155,11 @@ def parse_exactly(line: bytes) -> Any:
     except RecursionError as error:
         raise too_deep() from error
     return event
+
+
+@functools.lru_cache(maxsize=256)
+def _reason(message: str) -> str:
+    return next((reason for start, reason in _REASONS.items() if message.startswith(start)), "malformed JSON")
 
 
 def _integer(text: str) -> int | Number:
@@ -184,8 +190,7 @@ def _refuse_lone_surrogates(event: Any) -> None:
             _refuse_lone_surrogates(value)
 
 
-def _reason(message: str) -> str:
-    return next((reason for start, reason in _REASONS.items() if message.startswith(start)), "malformed JSON")
+_DECODER: Final = json.JSONDecoder(parse_int=_integer, parse_float=_float, parse_constant=_refuse_constant)
 
 
 def _json_name(value: Any) -> str:

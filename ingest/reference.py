@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.errors import InvalidRequest
+from core.limits import BATCH_LONG_PATH_BYTES_MAX
 from ingest.assemble import assemble
 from ingest.dict_events import plain_event
 from ingest.event_time import parse_time
-from ingest.flatten import flatten
+from ingest.flatten import flatten, folded, long_path_bytes
 from ingest.json_lines import BOM, has_long_numbers, lines, parse_event
 from ingest.row_columns import RowColumns
-from ingest.shredded import Rejected, Shredded, ShredSettings, check_bytes
+from ingest.shredded import Rejected, Shredded, ShredSettings, check_bytes, reject
 
 
 def shred_ndjson(
@@ -37,7 +38,8 @@ def shred_ndjson(
         except InvalidRequest as error:
             # The byte order mark belongs to the first line.
             start = first_byte + offset + (skipped if number else 0)
-            shredder.rejected.append(Rejected(first_line + number, start, str(error)))
+            if not reject(shredder.rejected, first_line + number, start, str(error)):
+                break
     return shredder.finish()
 
 
@@ -53,7 +55,8 @@ def shred_dicts(events: Sequence[Mapping[str, Any]], settings: ShredSettings, *,
             plain, event_bytes = plain_event(event)
             shredder.add(plain)
         except InvalidRequest as error:
-            shredder.rejected.append(Rejected(position, 0, str(error)))
+            if not reject(shredder.rejected, position, 0, str(error)):
+                break
             continue
         size += event_bytes
         check_bytes(size)
@@ -72,13 +75,19 @@ class Rows:
         self._inferred: list[bool] = []
         self._missing = 0
         self._unreadable = 0
+        self._long_path_bytes = 0
 
     def add(self, event: dict[str, Any]) -> None:
         """Take in one event; InvalidRequest leaves everything as it was."""
         flat = flatten(event)
+        size = self._long_path_bytes + long_path_bytes(flat)
         time_us, found = take_time(flat, self._settings.timestamp_paths)
         self._missing += not found
         self._unreadable += found and time_us is None
+        if size > BATCH_LONG_PATH_BYTES_MAX:
+            flat = folded(event, flat)
+        else:
+            self._long_path_bytes = size
         self._columns.add(len(self._times), flat)
         self._times.append(self._ingest_time_us if time_us is None else time_us)
         self._inferred.append(time_us is None)

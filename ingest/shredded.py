@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from core.errors import InvalidRequest, InvalidSettings
-from core.limits import BATCH_BYTES_MAX, BATCH_ROWS_MAX, BATCH_ROWS_TARGET, MAX_PATHS_DEFAULT
+from core.limits import BATCH_BYTES_MAX, BATCH_REJECTED_MAX, BATCH_ROWS_MAX, BATCH_ROWS_TARGET, MAX_PATHS_DEFAULT
 
 TIMESTAMP_PATHS: Final = ("timestamp", "@timestamp")
 
@@ -45,6 +46,15 @@ class Rejected:
     line: int
     byte_offset: int
     reason: str
+
+
+def reject(rejected: list[Rejected], line: int, byte_offset: int, reason: str) -> bool:
+    """Append a rejected event; whether to read on: the last that has room says that nothing from it on is read."""
+    last = len(rejected) + 1 >= BATCH_REJECTED_MAX
+    if last:
+        reason = f"{BATCH_REJECTED_MAX} events are rejected: this one and all behind it are not read"
+    rejected.append(Rejected(line, byte_offset, sys.intern(reason)))  # there are few reasons, and room for many events
+    return not last
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,17 @@ import numpy as np
 
 from core.columns import DECIMAL, JSON
 from core.errors import InvalidRequest
+from core.limits import BATCH_LONG_PATH_BYTES_MAX
 from ingest.compiled.hand import column_for, write_event, write_text
 from ingest.compiled.json_scan import LONG_PATH
 from ingest.compiled.kinds import K_JSON
-from ingest.compiled.paths import find_path, grown, new_paths
+from ingest.compiled.paths import N_PATH_BYTES, SCANNED_BYTES_MAX, find_path, grown, new_paths
 from ingest.compiled.table import make_batch
 from ingest.compiled.tape import (
     DONE,
     FIXES,
     HARD_START,
+    LONG_PATH_BYTES,
     MISSING,
     POSITION,
     ROOM,
@@ -30,9 +32,9 @@ from ingest.compiled.tape import (
     new_tape,
 )
 from ingest.compiled.vectors import PADDING
-from ingest.flatten import flatten
+from ingest.flatten import flatten, folded, long_path_bytes
 from ingest.reference import take_time
-from ingest.shredded import Rejected, Shredded, ShredSettings
+from ingest.shredded import Rejected, Shredded, ShredSettings, reject
 
 
 class Events:
@@ -72,28 +74,49 @@ class Events:
         while (status := self.scan()) != DONE:
             start = int(self.tape.state[HARD_START])
             end = self.event_end(start)
-            if status == ROOM:
+            if status == ROOM and self.paths.counts[N_PATH_BYTES] < SCANNED_BYTES_MAX:
                 # No key is longer than the event that does not fit, no path than that and what stands above it.
                 self.paths = grown(self.paths, 2 * LONG_PATH + end - start)
             else:
                 self.tape.state[POSITION] = end
-                self._take_in(start, end)
+                if not self._take_in(start, end):
+                    self.skip_broken(end)
         self._finish_texts()
         return self._answer()
 
-    def _take_in(self, start: int, end: int) -> None:
-        """Have the reference take in or reject a hard event."""
+    def skip_broken(self, end: int) -> None:
+        """Reject what stands from `end` on, where a rejected event ends, as far as it is easy to see that it is broken.
+
+        Broken events come one after the other, and a call of the scan for each costs as much as the reference.
+        """
+
+    def reject(self, start: int, reason: str) -> bool:
+        """Reject the event that begins at `start`; False when nothing more is to be read."""
+        if reject(self.rejected, *self.place(start), reason):
+            return True
+        self.tape.state[POSITION] = len(self.data)
+        return False
+
+    def _take_in(self, start: int, end: int) -> bool:
+        """Have the reference take in (True) or reject a hard event."""
         try:
-            flat = flatten(self.decode(start, end))
+            event = self.decode(start, end)
+            flat = flatten(event)
         except InvalidRequest as error:
-            self.rejected.append(Rejected(*self.place(start), str(error)))
-            return
+            self.reject(start, str(error))
+            return False
+        size = int(self.tape.state[LONG_PATH_BYTES]) + long_path_bytes(flat)
         time_us, found = take_time(flat, self._settings.timestamp_paths)
         self.tape.state[MISSING] += not found
         self.tape.state[UNREADABLE_TIMES] += found and time_us is None
+        if size > BATCH_LONG_PATH_BYTES_MAX:
+            flat = folded(event, flat)
+        else:
+            self.tape.state[LONG_PATH_BYTES] = size
         inferred = time_us is None
         time_us = self.ingest_time_us if time_us is None else time_us
         self.tape, self.paths = write_event(self.tape, self.paths, flat, time_us, inferred)
+        return True
 
     def _intern(self, path: str) -> int:
         text = path.encode()

@@ -10,7 +10,14 @@ from typing import Final
 
 import numpy as np
 
-from core.limits import EVENT_PATH_BYTES_MAX, EVENT_PATHS_MAX, NESTING_DEPTH_MAX, RECORD_BYTES_MAX
+from core.limits import (
+    BATCH_LONG_PATH_BYTES_MAX,
+    EVENT_PATH_BYTES_MAX,
+    EVENT_PATHS_MAX,
+    NESTING_DEPTH_MAX,
+    PATH_BYTES_USUAL,
+    RECORD_BYTES_MAX,
+)
 from ingest.compiled.jit import kernel
 from ingest.compiled.json_text import literal_end, skip_space
 from ingest.compiled.kinds import (
@@ -36,6 +43,7 @@ from ingest.compiled.tape import (
     HARD,
     HARD_START,
     ITEMS,
+    LONG_PATH_BYTES,
     MISSING,
     POSITION,
     ROOM,
@@ -82,9 +90,8 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
     float_text = np.empty(2, np.int64)  # of an event time that is a float: its digits count
     pos = state[POSITION]
     rows, entries, items, arena, fixes = state[ROWS], state[ENTRIES], state[ITEMS], state[ARENA], state[FIXES]
-    stamp = state[STAMP]
-    time_count = len(time_paths)
-    first_time, second_time = time_paths[0], time_paths[time_count - 1]
+    stamp, long_path_bytes = state[STAMP], state[LONG_PATH_BYTES]
+    first_time, second_time = time_paths[0], time_paths[len(time_paths) - 1]
     node_next, node_first = address_of(paths.node_next), address_of(paths.node_first)
     node_path, keys = address_of(paths.node_path), address_of(paths.keys)
     node_key, node_key_length = address_of(paths.node_key), address_of(paths.node_key_length)
@@ -100,11 +107,8 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
         row_entries, row_items, row_arena, row_fixes = entries, items, arena, fixes
         first_entry, second_entry = -1, -1
         stamp += 1
-        members = 0
-        path_bytes = 0
-        depth = 1
-        parent = ROOT
-        last = -1
+        members, path_bytes, absent_bytes = 0, 0, 0
+        depth, parent, last = 1, ROOT, -1
         status = HARD
         if load8(src, pos) != 123:
             break
@@ -189,6 +193,7 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
                     depth += 1
                     parent = node
                     last = -1
+                    absent_bytes += item32(path_length, path)
                     continue
                 pos += 1
                 kind = K_JSON
@@ -225,6 +230,8 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
                     if kind == K_FLOAT:
                         float_text[0 if path == first_time else 1] = pack(value_start, pos - value_start)
                 entries += 1
+            else:
+                absent_bytes += item32(path_length, path)
             last = node
             # Behind a value.
             while True:
@@ -247,6 +254,9 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
                 if load8(src, pos) != 34:
                     pos = skip_space(src, pos, newline)
         if depth or pos - start > RECORD_BYTES_MAX or path_bytes > EVENT_PATH_BYTES_MAX:
+            break
+        long_bytes = max(0, path_bytes - absent_bytes - PATH_BYTES_USUAL * (entries - row_entries))
+        if long_path_bytes + long_bytes > BATCH_LONG_PATH_BYTES_MAX:
             break
         after = pos
         if layout == LINES:
@@ -275,6 +285,7 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
         tape.inferred[rows] = readable != READ
         tape.row_end[rows] = entries
         rows += 1
+        long_path_bytes += long_bytes
         pos = after
         status = DONE
     if status == HARD or status == ROOM:
@@ -283,7 +294,7 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
         state[HARD_START] = start
     state[POSITION] = pos
     state[ROWS], state[ENTRIES], state[ITEMS], state[ARENA], state[FIXES] = rows, entries, items, arena, fixes
-    state[STAMP] = stamp
+    state[STAMP], state[LONG_PATH_BYTES] = stamp, long_path_bytes
     return status
 
 

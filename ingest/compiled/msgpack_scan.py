@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from core.limits import EVENT_PATH_BYTES_MAX, EVENT_PATHS_MAX, NESTING_DEPTH_MAX, RECORD_BYTES_MAX
+from core.limits import (
+    BATCH_LONG_PATH_BYTES_MAX,
+    EVENT_PATH_BYTES_MAX,
+    EVENT_PATHS_MAX,
+    NESTING_DEPTH_MAX,
+    PATH_BYTES_USUAL,
+    RECORD_BYTES_MAX,
+)
 from ingest.compiled.jit import kernel
 from ingest.compiled.json_scan import LONG_PATH
 from ingest.compiled.kinds import (
@@ -35,6 +42,7 @@ from ingest.compiled.tape import (
     HARD,
     HARD_START,
     ITEMS,
+    LONG_PATH_BYTES,
     MISSING,
     POSITION,
     ROOM,
@@ -95,7 +103,7 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
     stack_left = np.empty(NESTING_DEPTH_MAX + 1, np.int64)
     pos = state[POSITION]
     rows, entries, items, arena, fixes = state[ROWS], state[ENTRIES], state[ITEMS], state[ARENA], state[FIXES]
-    stamp = state[STAMP]
+    stamp, long_path_bytes = state[STAMP], state[LONG_PATH_BYTES]
     first_time, second_time = time_paths[0], time_paths[len(time_paths) - 1]
     node_next, node_first = address_of(paths.node_next), address_of(paths.node_first)
     node_path, keys = address_of(paths.node_path), address_of(paths.keys)
@@ -109,8 +117,7 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
         row_entries, row_items, row_arena, row_fixes = entries, items, arena, fixes
         first_entry, second_entry = -1, -1
         stamp += 1
-        members = 0
-        path_bytes = 0
+        members, path_bytes, absent_bytes = 0, 0, 0
         status = HARD
         kind, left, pos = read_value(src, pos, end)
         if kind != P_MAP or pos > end:
@@ -182,6 +189,7 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
                     parent = node
                     left = bits
                     last = -1
+                    absent_bytes += item32(path_length, path)
                     continue
                 kind = K_JSON
                 bits = pack(state[EMPTY_TEXTS], 2)
@@ -227,8 +235,13 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
                 elif path == second_time:
                     second_entry = entries
                 entries += 1
+            else:
+                absent_bytes += item32(path_length, path)
             last = node
         if depth or pos - start > RECORD_BYTES_MAX or path_bytes > EVENT_PATH_BYTES_MAX:
+            break
+        long_bytes = max(0, path_bytes - absent_bytes - PATH_BYTES_USUAL * (entries - row_entries))
+        if long_path_bytes + long_bytes > BATCH_LONG_PATH_BYTES_MAX:
             break
         # The event time.
         entry = first_entry if first_entry >= 0 else second_entry
@@ -253,6 +266,7 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
         tape.inferred[rows] = readable != READ
         tape.row_end[rows] = entries
         rows += 1
+        long_path_bytes += long_bytes
         status = DONE
     if status != DONE:
         pos = start
@@ -260,5 +274,5 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
         state[HARD_START] = start
     state[POSITION] = pos
     state[ROWS], state[ENTRIES], state[ITEMS], state[ARENA], state[FIXES] = rows, entries, items, arena, fixes
-    state[STAMP] = stamp
+    state[STAMP], state[LONG_PATH_BYTES] = stamp, long_path_bytes
     return status

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from core.errors import InvalidRequest
+from core.limits import MIB
 from ingest.compiled.jit import kernel
 from ingest.compiled.memory import roomy
 from ingest.compiled.vectors import (
@@ -38,10 +39,13 @@ N_PATHS: Final = 2
 N_PATH_BYTES: Final = 3
 N_COLUMNS: Final = 4
 
+SCANNED_BYTES_MAX: Final = 64 * MIB  # of paths, then a scan makes no new ones: also those of broken events are there
+
 _NODES_AT_FIRST: Final = 512
 _BYTES_AT_FIRST: Final = 16 * 1024
 _GROWTH: Final = 4
 _LARGE: Final = 100_000  # nodes from which tables only double: what is hostile must not take four times its due
+_MORE_BYTES_MAX: Final = 32 * MIB  # of texts at a time
 _TEXT_BYTES_MAX: Final = 2**31 - 1  # positions in texts are int32
 
 
@@ -106,31 +110,35 @@ def grown(paths: Paths, key_bytes: int) -> Paths:
 
     InvalidRequest when the texts of all paths are beyond what 32-bit positions reach.
     """
-    growth = _GROWTH if len(paths.node_parent) < _LARGE else 2
-    nodes = growth * len(paths.node_parent)
-    texts = {"keys": int(paths.counts[N_KEY_BYTES]), "path_bytes": int(paths.counts[N_PATH_BYTES])}
+    counts = {"node": N_NODES, "keys": N_KEY_BYTES, "path": N_PATHS, "path_bytes": N_PATH_BYTES, "column": N_COLUMNS}
+    used = {table: int(paths.counts[place]) for table, place in counts.items()}
+    nodes = len(paths.node_parent)
+    if 2 * max(used["node"], used["path"], used["column"]) > nodes:
+        nodes *= _GROWTH if nodes < _LARGE else 2
     larger: dict[str, Any] = {}
     for name, array in paths._asdict().items():
-        if name in ("counts", "seed"):
+        table = name if name in used else name.partition("_")[0]
+        if table not in used:
             larger[name] = array
         elif name.endswith("_slots"):
             larger[name] = _zeros(2 * nodes, array.dtype)
-        elif name in texts:
+        elif name == table:
             # By what is used: one very long key must not make every later growth a multiple of it.
-            size = max(len(array), growth * texts[name] + key_bytes + _BYTES_AT_FIRST)
+            more = min((_GROWTH - 1) * used[table], _MORE_BYTES_MAX) + key_bytes + _BYTES_AT_FIRST
+            size = max(len(array), used[table] + more)
             if size > _TEXT_BYTES_MAX:
-                raise InvalidRequest(f"the paths of these events take {texts[name]} bytes: send fewer at a time")
-            larger[name] = _longer(array, size)
+                raise InvalidRequest(f"the paths of these events take {used[table]} bytes: send fewer at a time")
+            larger[name] = _longer(array, used[table], size)
         else:
-            larger[name] = _longer(array, 2 * nodes if name.startswith("column_") else nodes)
+            larger[name] = _longer(array, used[table], 2 * nodes if table == "column" else nodes)
     paths = Paths(**larger)
     _rehash(paths)
     return paths
 
 
-def _longer(array: np.ndarray, size: int) -> np.ndarray:
+def _longer(array: np.ndarray, used: int, size: int) -> np.ndarray:
     longer = _zeros(size, array.dtype)
-    longer[: len(array)] = array
+    longer[:used] = array[:used]
     return longer
 
 
@@ -201,7 +209,7 @@ def copy_bytes(target: int, to: int, source: int, at: int, length: int) -> None:
 
 @kernel
 def find_node(paths: Paths, parent: int, src: int, start: int, length: int) -> int:
-    """The node of a key inside `parent`, made when it is new; FULL when there is no room."""
+    """The node of a key inside `parent`, made when it is new; FULL when there is no room (see SCANNED_BYTES_MAX)."""
     mask = len(paths.node_slots) - 1
     slot = hash_bytes(src, start, length, parent, paths.seed[0]) & mask
     while True:
@@ -217,6 +225,8 @@ def find_node(paths: Paths, parent: int, src: int, start: int, length: int) -> i
         slot = (slot + 1) & mask
     node = paths.counts[N_NODES]
     key = paths.counts[N_KEY_BYTES]
+    if paths.counts[N_PATH_BYTES] >= SCANNED_BYTES_MAX:
+        return FULL
     if node >= len(paths.node_parent) or key + length + 2 + PADDING > len(paths.keys):
         return FULL
     path = _path_below(paths, parent, src, start, length)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from core.errors import InvalidRequest
 from ingest.compiled.events import Events
 from ingest.compiled.json_scan import DOCUMENTS, LINES, line_end, scan_json
 from ingest.compiled.split import value_end
@@ -79,6 +80,24 @@ class _Lines(Events):
         self._counted = start
         return self._line, self._first_byte + self._begin(start)
 
+    def skip_broken(self, end: int) -> None:
+        size = len(self.data)
+        while int(self.tape.state[POSITION]) < size and end < size:
+            begin = end + 1
+            end = self.data.find(b"\n", begin)
+            end = size if end < 0 else end
+            text = self.data[begin:end].strip(b" \t\r")
+            if text:
+                try:
+                    parse_event(text, has_long_numbers(text))
+                except InvalidRequest as error:
+                    if not self.reject(begin, str(error)):
+                        return
+                else:
+                    self.tape.state[POSITION] = begin
+                    return
+            self.tape.state[POSITION] = end
+
     def finished_text(self, raw: bytes) -> str:
         return canonical(parse_exactly(raw))
 
@@ -90,6 +109,9 @@ class _Documents(_Lines):
     """Objects one after the other or in arrays."""
 
     layout = DOCUMENTS
+
+    def skip_broken(self, end: int) -> None:
+        pass
 
     def event_end(self, start: int) -> int:
         return int(value_end(self.tape.src, start, len(self.data)))

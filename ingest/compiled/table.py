@@ -82,7 +82,7 @@ class _Table:
         self._paths = paths
         self._counts = counts
         self._starts = starts
-        self._texts = paths.path_bytes[: paths.counts[N_PATH_BYTES]].tobytes()
+        self._texts = paths.path_bytes[: paths.counts[N_PATH_BYTES]]
         self._seed = int(paths.seed[0])
 
     def choose(self, count_max: int) -> tuple[np.ndarray, np.ndarray]:
@@ -99,10 +99,11 @@ class _Table:
         return order[chosen[order]], order[~chosen[order]]
 
     def _sorted_by_key(self, columns: np.ndarray) -> np.ndarray:
-        kinds = _KIND_RANK[self._paths.column_kind[columns]]
-        table = pa.table({"path": self._path_texts().take(pa.array(self._paths.column_path[columns])), "kind": kinds})
-        order = pc.sort_indices(table, sort_keys=[("path", "ascending"), ("kind", "ascending")])
-        return columns[order.to_numpy()]
+        order = pc.sort_indices(self._path_texts()).to_numpy()
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        paths, kinds = self._paths.column_path[columns], self._paths.column_kind[columns]
+        return columns[np.lexsort((_KIND_RANK[kinds], rank[paths]))]
 
     def _path_texts(self) -> pa.Array:
         """The text of every path; they stand one behind the other."""
@@ -113,7 +114,7 @@ class _Table:
     def _path(self, column: int) -> str:
         path = self._paths.column_path[column]
         start = int(self._paths.path_start[path])
-        return self._texts[start : start + int(self._paths.path_length[path])].decode()
+        return self._texts[start : start + int(self._paths.path_length[path])].tobytes().decode()
 
     def columns(self, columns: np.ndarray) -> list[tuple[ColumnKey, int, pa.Array]]:
         """(key, number of values, array over all rows) of each column. Nothing of the tape can be read afterwards."""

@@ -29,6 +29,7 @@ UNREADABLE_TIMES: Final = 7
 HARD_START: Final = 8  # the event that the reference has to look at
 STAMP: Final = 9  # number of the attempt, for Paths.path_stamp
 EMPTY_TEXTS: Final = 10  # where "{}[]" stands in `src`
+LONG_PATH_BYTES: Final = 11  # of all events taken in, see BATCH_LONG_PATH_BYTES_MAX
 
 # How a scan ends.
 DONE: Final = 0
@@ -89,7 +90,7 @@ def _taken(src_bytes: int, entries: int) -> Tape:
         _spare.tape = None
         return spare
     return Tape(
-        state=np.zeros(11, np.int64),
+        state=np.zeros(12, np.int64),
         src=np.empty(src_bytes, np.uint8),
         column=roomy(entries, np.int32),
         bits=roomy(entries, np.int64),

@@ -12,7 +12,7 @@ from core.errors import InvalidRequest
 from ingest import reference
 from ingest.compiled.msgpack_values import INSTANT_EXT, NUMBER_EXT
 from ingest.dict_events import plain_event
-from ingest.shred import Rejected, Shredded, ShredSettings
+from ingest.shredded import Shredded, ShredSettings, reject
 from ingest.values import Instant, Number
 
 # First byte → bytes of the length that follows, and bytes behind that which it does not count.
@@ -36,7 +36,8 @@ def packed_reference(data: bytes, settings: ShredSettings, ingest_time_us: int) 
             rows.add(plain_event(unpacked(data[begin:end], of_malamute))[0])
             events.append(unpacked(data[begin:end], of_python))
         except InvalidRequest as error:
-            rows.rejected.append(Rejected(number, begin, str(error)))
+            if not reject(rows.rejected, number, begin, str(error)):
+                break
         begin = end
     return rows.finish(), events
 

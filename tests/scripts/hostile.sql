@@ -1,4 +1,7 @@
 -- One statement a line. Each has to be refused with a typed error: none may read, change or wait for anything outside.
+-- What follows `---- harmless` may be answered too, but without a word from outside; `---- refused as NAME` is another
+-- dialect. $secret is a file, $data the directory of the segments, $variable of the environment, $target not there yet.
+---- refused: what reads, changes or waits
 SELECT * FROM read_csv('$secret')
 SELECT * FROM read_csv_auto('$secret')
 SELECT * FROM read_text('$secret')
@@ -207,3 +210,147 @@ WITH RECURSIVE x(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM x) SELECT count(*) 
 WITH RECURSIVE x(n) AS (SELECT 1 UNION ALL SELECT n FROM x) SELECT max(n) FROM x
 SELECT count(*) FROM logs a, logs b, logs c, logs d, logs e, logs f
 SELECT range FROM range(10000000000) ORDER BY range DESC
+---- refused: files once more, where they hide
+SELECT * FROM read_parquet('$data/payroll-0-0.parquet')
+SELECT * FROM '$data/payroll-0-0.parquet'
+SELECT * FROM "$data/payroll-0-0.parquet"
+SELECT * FROM '$data/*.parquet'
+SELECT * FROM parquet_file_metadata('$data/payroll-0-0.parquet')
+SELECT * FROM parquet_bloom_probe('$data/payroll-0-0.parquet', 'salary', 1)
+SELECT id FROM logs LIMIT (SELECT length(content) FROM read_text('$secret'))
+SELECT sum(id) OVER (ORDER BY (SELECT content FROM read_text('$secret'))) FROM logs
+SELECT list_transform([1], lambda x: (SELECT content FROM read_text('$secret')))
+SELECT [content FOR content IN read_text('$secret')]
+SELECT '$secret'.read_text()
+SELECT READ_TEXT/**/('$secret')
+SELECT * FROM "read_text"('$secret')
+SELECT * FROM system.main.read_text('$secret')
+SELECT * FROM (SUMMARIZE FROM read_text('$secret'))
+SELECT * FROM (DESCRIBE FROM read_text('$secret'))
+SELECT CAST('a' AS ENUM (SELECT content FROM read_text('$secret')))
+SELECT * FROM logs TABLESAMPLE (SELECT 1 FROM read_text('$secret'))
+PIVOT logs ON level IN (SELECT content FROM read_text('$secret')) USING count(*)
+TABLE '$secret'
+---- refused: other tenants and what the process holds
+SELECT * FROM payroll
+SELECT * FROM PAYROLL
+SELECT salary FROM logs, payroll
+SELECT id FROM logs WHERE id IN (SELECT salary FROM payroll)
+SELECT * FROM acme.payroll
+SELECT * FROM "acme/payroll"
+DESCRIBE payroll
+SUMMARIZE payroll
+EXPLAIN SELECT * FROM payroll
+SELECT id FROM logs WHERE matches('name:x', payroll)
+SELECT * FROM canary
+SELECT * FROM "canary"
+SHOW ALL TABLES
+SHOW DATABASES
+SHOW TABLES FROM main
+---- refused: states and serialized queries
+SELECT sum(id) EXPORT_STATE FROM logs WHERE finalize(id) = 1
+SELECT finalize('\xDE\xAD\xBE\xEF'::BLOB)
+SELECT finalize(sum(id) EXPORT_STATE) FROM logs
+SELECT finalize(CAST('\x00' AS AGGREGATE_STATE<sum(BIGINT)>))
+SELECT json_execute_serialized_sql('x')
+FROM query('FROM duckdb_settings()')
+SELECT user
+SELECT current_role
+SELECT sum(id) EXPORT_STATE FROM logs
+---- refused: characters that look like others
+SELECT 1； DROP TABLE logs
+SELECT 1; DROP TABLE logs
+﻿DROP TABLE logs
+SELECT 1 ; DROP TABLE logs
+SELECT 1  ; DROP TABLE logs
+DR​OP TABLE logs
+SELECT * FROM “logs”
+SELECT getеnv('$variable')
+SELECT * FROM "lоgs"
+SELECT * FROM "logs "
+SELECT * FROM ""
+ＤＲＯＰ TABLE logs
+SELECT ｇｅｔｅｎｖ('$variable')
+/*! DROP TABLE logs */
+/* a /* nested */ DROP TABLE logs
+SELECT $$a$$; DROP TABLE logs
+SELECT 'unclosed
+SELECT /* unclosed
+---- refused: more than there is
+SELECT count(*) FROM range(1000000) a, range(1000000) b WHERE hash(a.range, b.range) = 0
+SELECT repeat('x', 10000000000)
+SELECT length(repeat(repeat(repeat('x', 10000), 10000), 10000))
+SELECT generate_series(1, 10000000000)
+SELECT list_resize([1], 10000000000)
+SELECT median(range) FROM range(1000000000)
+SELECT row_number() OVER (ORDER BY hash(range)) FROM range(100000000)
+WITH RECURSIVE t AS (SELECT 1 AS n UNION ALL SELECT a.n FROM t a, t b) SELECT count(*) FROM t
+WITH RECURSIVE t AS (SELECT 'x' AS n UNION ALL SELECT n || n FROM t) SELECT max(length(n)) FROM t
+WITH RECURSIVE t AS (SELECT id FROM logs UNION ALL SELECT id + 1 FROM t) SELECT count(*) FROM t
+---- refused as mysql
+SELECT * FROM `$secret`
+SELECT LOAD_FILE('$secret')
+SELECT * FROM logs INTO OUTFILE '$target'
+SET GLOBAL general_log = 1
+SELECT 1; DROP TABLE logs
+SHOW VARIABLES
+---- refused as postgres
+SELECT pg_read_file('$secret')
+COPY logs TO PROGRAM 'cat > $target'
+SELECT lo_import('$secret')
+SELECT current_setting('data_directory')
+SELECT * FROM pg_catalog.pg_class
+DO $$ BEGIN PERFORM 1; END $$
+---- refused as clickhouse
+SELECT * FROM file('$secret', 'CSV')
+SELECT * FROM url('http://127.0.0.1:1/', 'CSV')
+SELECT * FROM system.tables
+SELECT * FROM remote('127.0.0.1', 'a.b')
+SELECT getSetting('max_threads')
+SELECT * FROM logs INTO OUTFILE '$target'
+---- refused as tsql
+EXEC xp_cmdshell 'cat $secret'
+SELECT * FROM OPENROWSET(BULK '$secret', SINGLE_CLOB) AS x
+SELECT * INTO x FROM logs
+---- refused as snowflake
+SELECT $1 FROM @stage/file.csv
+COPY INTO @stage FROM logs
+SELECT * FROM logs AT (OFFSET => -60)
+---- refused as spark
+SELECT * FROM csv.`$secret`
+SELECT * FROM parquet.`$data/payroll-0-0.parquet`
+SELECT java_method('java.lang.System', 'getenv', '$variable')
+---- refused as bigquery
+SELECT * FROM `project.acme.payroll`
+EXECUTE IMMEDIATE 'SELECT 1'
+EXPORT DATA OPTIONS (uri = '$target') AS SELECT 1
+---- harmless: texts, names and comments that look like something else
+SELECT 'DROP TABLE logs' AS x
+SELECT $$it's ; -- fine$$ AS x
+SELECT 'a' /* ; DROP TABLE logs */ AS x
+SELECT 1 AS x -- ; DROP TABLE logs
+SELECT 1 AS "getenv('$variable')"
+SELECT payroll, logs.payroll, payroll.salary FROM logs
+SELECT canary.x FROM logs
+SELECT "$secret" FROM logs
+SELECT current_setting, getenv, version FROM logs
+SELECT information_schema.tables FROM logs
+SELECT main.logs.id, memory.main.logs.id FROM logs
+WITH payroll AS (SELECT 1 AS salary) SELECT * FROM payroll
+WITH duckdb_settings AS (SELECT 1 AS name) SELECT * FROM duckdb_settings
+WITH read_text AS (SELECT 1 AS content) SELECT * FROM read_text
+SELECT id FROM logs WHERE matches('service:"x'' OR getenv(''$variable'')"')
+SELECT id FROM logs WHERE matches('$secret')
+SELECT strptime('x', '%Y'), parse_path('$secret') FROM logs
+SELECT '2026-01-01'::TIMESTAMPTZ AT TIME ZONE '../../etc/passwd' AS x
+SELECT 'x' COLLATE "../x" AS x
+SELECT error('boom') FROM logs
+SELECT regexp_matches('aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!', '^(a+)+$') AS x
+SELECT COLUMNS('(.*)+') FROM logs LIMIT 1
+SELECT * FROM logs LIMIT 3
+SELECT _rest, _shard, _offset, _ingested_at FROM logs LIMIT 1
+SELECT unnest(l) FROM logs l LIMIT 1
+SHOW STREAMS
+DESCRIBE logs
+SUMMARIZE logs
+SHOW TABLES

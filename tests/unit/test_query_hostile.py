@@ -28,6 +28,10 @@ KNOWN = {
     "SELECT current_role": "a name without FROM is the engine's: it says duckdb",
     "SELECT sum(id) EXPORT_STATE FROM logs": "EXPORT_STATE is read as an alias of the column",
 }
+# Those of them that are not even tried: they would take the machine down with them.
+NOT_TRIED = {
+    "SELECT list_resize([1], 10000000000)": "takes 64 GiB beside the engine's memory limit, and no interrupt ends it",
+}
 
 
 class Hostile(NamedTuple):
@@ -52,13 +56,14 @@ def statements() -> list[Hostile]:
     return found
 
 
+def marks(text: str) -> list[pytest.MarkDecorator]:
+    reason = KNOWN.get(text) or NOT_TRIED.get(text)
+    return [pytest.mark.xfail(reason=reason, strict=True, run=text not in NOT_TRIED)] if reason else []
+
+
 def cases(harmless: bool) -> list[object]:
     return [
-        pytest.param(
-            hostile,
-            id=f"line {hostile.line}",
-            marks=[pytest.mark.xfail(reason=KNOWN[hostile.text], strict=True)] if hostile.text in KNOWN else [],
-        )
+        pytest.param(hostile, id=f"line {hostile.line}", marks=marks(hostile.text))
         for hostile in statements()
         if (hostile.group == HARMLESS) == harmless
     ]
@@ -152,7 +157,7 @@ def test_there_are_hostile_statements_of_every_sort() -> None:
     assert len(found) > 300
     assert sum(hostile.group == HARMLESS for hostile in found) > 25
     assert len({hostile.dialect for hostile in found}) > 7
-    assert KNOWN.keys() <= {hostile.text for hostile in found}
+    assert KNOWN.keys() | NOT_TRIED.keys() <= {hostile.text for hostile in found}
 
 
 @pytest.mark.timeout(30)

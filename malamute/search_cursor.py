@@ -10,19 +10,19 @@ import base64
 import binascii
 import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import msgpack
 import pyarrow as pa
 
-from cluster.units import parse_age
 from core.batch import OFFSET, SHARD, TIMESTAMP
 from core.errors import InvalidRequest
 from core.ids import check_name
 from core.limits import SEARCH_PAGE_ROWS_MAX
 from malamute.result import Page
 from query.options import QueryAnswer
+from query.written_times import as_datetime, instant_us, length_us, microseconds
 
 NEWEST: Final = "newest"
 OLDEST: Final = "oldest"
@@ -30,7 +30,6 @@ OLDEST: Final = "oldest"
 _VERSION: Final = 1
 # Of 1,024 shards, each with a full offset. What is longer is none of ours, and its SQL would be too long.
 _CURSOR_CHARACTERS_MAX: Final = 20_000
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # Microseconds of the years 0001 and 9999: no bound.
 _FIRST_US: Final = -62_135_596_800_000_000
 _END_US: Final = 253_402_300_800_000_000
@@ -71,8 +70,9 @@ class SearchRequest:
         """Where to read on; without a cursor from the beginning, at `now_us`."""
         if cursor is not None:
             return _decoded(cursor, self)
-        start = now_us - _age_us(self.last) if self.last is not None else _time_us(self.start, "start", _FIRST_US)
-        return _Place(start, _time_us(self.end, "end", _END_US), None, ())
+        start = instant_us(self.start, "start") if self.last is None else now_us - length_us(self.last, "last")
+        end = instant_us(self.end, "end")
+        return _Place(_FIRST_US if start is None else start, _END_US if end is None else end, None, ())
 
     def sql(self, cursor: str | None, now_us: int) -> tuple[str, dict[str, Any]]:
         """The SELECT of a page and its parameters."""
@@ -121,7 +121,7 @@ def page_of(request: SearchRequest, cursor: str | None, parameters: dict[str, An
         bounds = _decoded(cursor, request).bounds
     else:
         bounds = tuple(sorted(answer.stats["snapshot"][request.stream].items()))
-    start_us, end_us = (_micros(parameters[name]) for name in ("start", "end"))
+    start_us, end_us = (microseconds(parameters[name]) for name in ("start", "end"))
     return Page(shown, answer.warnings, answer.stats, _encoded(request, start_us, end_us, after, bounds))
 
 
@@ -148,13 +148,6 @@ def _decoded(cursor: str, request: SearchRequest) -> _Place:
     return place
 
 
-def _age_us(text: str) -> int:
-    try:
-        return int(parse_age(text) * 1_000_000)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidRequest(f"last {text!r} is no age: write a number and its unit, such as '15m'") from error
-
-
 def _whole(value: Any) -> int:
     if type(value) is not int:
         raise TypeError(f"{value!r} is no whole number")
@@ -162,19 +155,4 @@ def _whole(value: Any) -> int:
 
 
 def _moment(time_us: int) -> datetime:
-    bounded = min(max(time_us, _FIRST_US), _END_US - 1)
-    return _EPOCH + timedelta(microseconds=bounded)
-
-
-def _micros(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
-
-
-def _time_us(value: Any, name: str, default: int) -> int:
-    if value is None:
-        return default
-    try:
-        moment = value if isinstance(value, datetime) else datetime.fromisoformat(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest(f"{name} {value!r} is no time: use a datetime or ISO 8601 text") from error
-    return _micros(moment.replace(tzinfo=moment.tzinfo or UTC))
+    return as_datetime(min(max(time_us, _FIRST_US), _END_US - 1))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
 
 from core.batch import INGESTED_AT, TIMESTAMP
 from core.errors import InvalidQuery
 from core.ids import check_name
 from core.limits import AGGREGATE_GROUPS_MAX, AGGREGATE_MEASURES_MAX, AGGREGATE_POINTS_MAX, AGGREGATE_ROWS_MAX
 from query.dialect import quote
+from query.written_times import instant_us, length_us
 
 AUTO: Final = "auto"
 COUNT: Final = "count"
@@ -31,11 +32,7 @@ _CALLS: Final = {
 _PERCENTILE: Final = re.compile(r"p(\d{1,2}(?:\.\d{1,4})?)")
 _ZERO_WITHOUT_EVENTS: Final = frozenset({"count", "cardinality"})
 
-_SECOND: Final = 1_000_000
-_UNITS: Final = {"s": _SECOND, "m": 60 * _SECOND, "h": 3_600 * _SECOND, "d": 86_400 * _SECOND, "w": 604_800 * _SECOND}
-_LENGTH: Final = re.compile(r"(\d{1,9})([smhdw])")
 _NICE: Final = "1s 2s 5s 10s 15s 30s 1m 2m 5m 10m 15m 30m 1h 2h 3h 6h 12h 1d 2d 1w 2w 4w 8w 13w 26w 52w"
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +111,7 @@ class AggregateRequest:
         """UTC microseconds of the first instant and of the one behind the last; None where it is open."""
         if self.last is not None:
             return now_us - length_us(self.last, "last"), now_us
-        start, end = _instant(self.start, "start"), _instant(self.end, "end")
+        start, end = instant_us(self.start, "start"), instant_us(self.end, "end")
         if start is not None and end is not None and start >= end:
             raise InvalidQuery(f"start {self.start} is not before end {self.end}: no event can be in that range")
         return start, end
@@ -132,33 +129,6 @@ class AggregateRequest:
         nice = [length_us(text, "interval") for text in _NICE.split()]
         # Both ends may stand within an interval.
         return next((step for step in nice if span // step + 1 <= POINTS_WANTED), nice[-1])
-
-
-def length_us(text: str, name: str) -> int:
-    """Microseconds of a length of time such as 15m. Raises InvalidQuery."""
-    found = _LENGTH.fullmatch(text)
-    length = int(found[1]) * _UNITS[found[2]] if found is not None else 0
-    if not 0 < length <= 100 * 366 * _UNITS["d"]:
-        raise InvalidQuery(f"{name} {text!r} is no length of time: write a number and one of s, m, h, d, w, as in 15m")
-    return length
-
-
-def as_datetime(us: int) -> datetime:
-    """The instant `us`, UTC microseconds."""
-    return _EPOCH + timedelta(microseconds=us)
-
-
-def _instant(value: Any, name: str) -> int | None:
-    if value is None:
-        return None
-    try:
-        instant = datetime.fromisoformat(value) if isinstance(value, str) else value
-        if isinstance(instant, datetime):
-            aware = instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
-            return (aware - _EPOCH) // timedelta(microseconds=1)
-    except (ValueError, OverflowError):
-        pass
-    raise InvalidQuery(f"{name} {value!r} is no time: pass a datetime or a text such as 2026-01-31T08:30:00Z")
 
 
 def _measure(name: str, asked: str | tuple[str, str]) -> Measure:

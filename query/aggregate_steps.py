@@ -7,15 +7,15 @@ total of a level is asked for and never added up: averages, percentiles and dist
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pyarrow as pa
 
 from core.errors import InvalidQuery
 from core.limits import AGGREGATE_SERIES_ROWS_MAX
-from query.aggregate_request import AggregateRequest, as_datetime
+from query.aggregate_request import AggregateRequest
 from query.dialect import quote
+from query.written_times import as_datetime, microseconds
 
 Ask = Callable[[str, Mapping[str, Any]], pa.Table]  # SQL and its parameters by name → the rows
 _Values = tuple[str | None, ...]
@@ -136,7 +136,7 @@ class _Aggregation:
         depth = len(self._request.group_by)
         table = self._query([bucket, *self._keys(depth)], list(self._request.group_by), kept)
         held = {
-            (*(groups[1:]), _microseconds(groups[0])): row
+            (*(groups[1:]), microseconds(groups[0])): row
             for row, groups in enumerate(zip(*(table.column(n).to_pylist() for n in range(depth + 1)), strict=True))
         }
         start_us = first_us - (first_us - _ORIGIN_US) % step_us
@@ -167,13 +167,9 @@ class _Aggregation:
             if row["a"] is None:
                 start_us = end_us = start_us if start_us is not None else end_us or 0
             else:
-                start_us = _microseconds(row["a"]) if start_us is None else start_us
-                end_us = _microseconds(row["b"]) + 1 if end_us is None else end_us
+                start_us = microseconds(row["a"]) if start_us is None else start_us
+                end_us = microseconds(row["b"]) + 1 if end_us is None else end_us
         return start_us, end_us
-
-
-def _microseconds(time: datetime) -> int:
-    return (time.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _descending(value: Any) -> tuple[bool, Any]:

@@ -135,7 +135,8 @@ class Course:
         """The rows that the plan makes of `results`."""
         if self.stopped is not None:
             raise self.stopped
-        seconds = max(self.deadline_s - self.around.clock.steady_s(), _MERGE_SECONDS_MIN)
+        left = self.deadline_s - self.around.clock.steady_s()
+        seconds = max(left, _MERGE_SECONDS_MIN if self.partial else 0.001)
         return run_merge(self.plan, results, self.around.executor, seconds=seconds, query_id=self.id)
 
     def merged(self, started_s: float, partial: bool) -> QueryAnswer:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from ingest.compiled.jit import kernel
+from core.kernels import kernel
 from ingest.compiled.kinds import K_NULL
 from ingest.compiled.paths import copy_bytes, hash_bytes, same_bytes
 from ingest.compiled.tape import DROPPED, Tape, length_of, start_of

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from core.kernels import kernel
 from ingest.compiled.columns import fill_bitmap, fill_bools, fill_offsets, fill_words, find_dictionary
-from ingest.compiled.jit import kernel
 from ingest.compiled.kinds import K_BIN, K_BOOL, K_DECIMAL, K_FLOAT, K_INT, K_JSON, K_STR, K_TIME, K_UINT
 from ingest.compiled.paths import copy_bytes
 from ingest.compiled.tape import Tape, length_of, start_of

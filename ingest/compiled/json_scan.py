@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from core.kernels import kernel
 from core.limits import (
     BATCH_LONG_PATH_BYTES_MAX,
     EVENT_PATH_BYTES_MAX,
@@ -18,7 +19,6 @@ from core.limits import (
     PATH_BYTES_USUAL,
     RECORD_BYTES_MAX,
 )
-from ingest.compiled.jit import kernel
 from ingest.compiled.json_text import literal_end, skip_space
 from ingest.compiled.kinds import (
     K_BOOL,

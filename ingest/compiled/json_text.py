@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from core.kernels import kernel
 from core.limits import NESTING_DEPTH_MAX
-from ingest.compiled.jit import kernel
 from ingest.compiled.kinds import K_ERROR, K_FLOAT, K_HARD_FLOAT
 from ingest.compiled.numbers import scan_number
 from ingest.compiled.paths import copy_bytes

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ingest.compiled.jit import kernel
+from core.kernels import kernel
 from ingest.compiled.json_write_layout import (
     ABOVE,
     DEPTH,

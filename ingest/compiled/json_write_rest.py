@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from ingest.compiled.jit import kernel
+from core.kernels import kernel
 from ingest.compiled.json_write_values import bit_at, span_at
 from ingest.compiled.vectors import load8, load64, store64
 

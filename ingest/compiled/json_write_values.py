@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from ingest.compiled.jit import kernel
+from core.kernels import kernel
 from ingest.compiled.json_write_numbers import write_float, write_signed, write_unsigned
 from ingest.compiled.json_write_texts import write_base64, write_json, write_string, write_time
 from ingest.compiled.kinds import K_BIN, K_DECIMAL, K_FLOAT, K_INT, K_JSON, K_LIST, K_STR, K_TIME, K_UINT

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from core.kernels import kernel
 from core.limits import NESTING_DEPTH_MAX
-from ingest.compiled.jit import kernel
 from ingest.compiled.json_text import literal_end, scan_json_text, skip_space
 from ingest.compiled.kinds import (
     K_BOOL,

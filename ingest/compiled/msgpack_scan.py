@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from core.kernels import kernel
 from core.limits import (
     BATCH_LONG_PATH_BYTES_MAX,
     EVENT_PATH_BYTES_MAX,
@@ -15,7 +16,6 @@ from core.limits import (
     PATH_BYTES_USUAL,
     RECORD_BYTES_MAX,
 )
-from ingest.compiled.jit import kernel
 from ingest.compiled.json_scan import LONG_PATH
 from ingest.compiled.kinds import (
     K_BOOL,

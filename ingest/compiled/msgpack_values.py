@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from ingest.compiled.jit import kernel
+from core.kernels import kernel
 from ingest.compiled.kinds import (
     K_BIN,
     K_BOOL,

@@ -10,7 +10,7 @@ from typing import Final
 
 import numpy as np
 
-from ingest.compiled.jit import kernel
+from core.kernels import kernel
 from ingest.compiled.kinds import K_DECIMAL, K_ERROR, K_FLOAT, K_HARD_FLOAT, K_INT, K_UINT
 from ingest.compiled.vectors import (
     below_unsigned,

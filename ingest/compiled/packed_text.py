@@ -10,8 +10,8 @@ from typing import Final
 
 import numpy as np
 
+from core.kernels import kernel
 from core.limits import NESTING_DEPTH_MAX
-from ingest.compiled.jit import kernel
 from ingest.compiled.json_text import fingerprint
 from ingest.compiled.json_write_numbers import write_float, write_signed, write_unsigned
 from ingest.compiled.json_write_texts import write_string

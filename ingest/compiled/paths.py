@@ -13,8 +13,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from core.errors import InvalidRequest
+from core.kernels import kernel
 from core.limits import MIB
-from ingest.compiled.jit import kernel
 from ingest.compiled.memory import roomy
 from ingest.compiled.vectors import (
     PADDING,

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from ingest.compiled.jit import kernel
+from core.kernels import kernel
 
 # Places in the state of a stream.
 DEPTH: Final = 0  # open objects and arrays, the arrays around the objects not counted

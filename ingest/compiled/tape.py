@@ -12,8 +12,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
+from core.kernels import kernel
 from core.limits import BATCH_BYTES_TARGET
-from ingest.compiled.jit import kernel
 from ingest.compiled.memory import roomy
 from ingest.compiled.vectors import PADDING
 

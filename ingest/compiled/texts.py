@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from ingest.compiled.jit import kernel
+from core.kernels import kernel
 from ingest.compiled.vectors import copy32, load8, mask_string_end, store8, trailing_zeros, wide
 
 BAD_STRING: Final = -1

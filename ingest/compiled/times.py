@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from ingest.compiled.jit import kernel
+from core.kernels import kernel
 from ingest.compiled.kinds import K_DECIMAL, K_FLOAT, K_INT, K_STR, K_TIME, K_UINT
 from ingest.compiled.tape import length_of, start_of
 from ingest.compiled.vectors import load8, wide

@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 # In a process of its own: this one has compiled all it needs long ago.
 PROBE = """
-from ingest.compiled.jit import KERNELS
+from core.kernels import KERNELS
 from ingest.compiled.warm_up import warm_up
 warm_up()
 before = {id(kernel): len(kernel.signatures) for kernel in KERNELS}

@@ -50,9 +50,12 @@ def _choose(column: exp.Column, source: StreamSource, context: str) -> None:
 
 
 def _is_grouped_value(column: exp.Column) -> bool:
-    """Whether `column` stands, outside of an aggregate, where only group keys may stand."""
+    """Whether `column` stands, outside of an aggregate, where only group keys may stand, and is such a key by itself.
+
+    A key that is an expression over the path reads it as that expression asks.
+    """
     select = column.parent_select
-    if select is None or not select.args.get("group"):
+    if select is None or not select.args.get("group") or not _is_key(column, select):
         return False
     node = column.parent
     while node is not None and node is not select:
@@ -60,3 +63,23 @@ def _is_grouped_value(column: exp.Column) -> bool:
             return False
         node = node.parent
     return True
+
+
+def _is_key(column: exp.Column, select: exp.Select) -> bool:
+    """Whether the path of `column`, just as it is, is one of the group keys of `select`."""
+    group = select.args["group"]
+    keys = [
+        node for node in group.find_all(exp.Column) if not isinstance(node.parent, (exp.Func, exp.Binary, exp.Cast))
+    ]
+    named = {key.name.casefold() for key in keys if not is_resolved(key)}
+    for position, item in enumerate(select.expressions, start=1):
+        body = item.unalias()
+        ordinal = any(isinstance(key, exp.Literal) and key.name == str(position) for key in group.expressions)
+        if group.args.get("all") or ordinal or item.alias.casefold() in named:
+            keys.append(body)
+    return any(
+        isinstance(key, exp.Column)
+        and is_resolved(key)
+        and (source_of(key), target_of(key)) == (source_of(column), target_of(column))
+        for key in keys
+    )

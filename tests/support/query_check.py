@@ -39,7 +39,6 @@ ENGINE_BUG: Final = "bindBuiltinScalarFunction did not return"
 KNOWN: Final = re.compile(
     r"extract\(\w+ FROM now\(\)\)"  # of a cast to TIMESTAMPTZ, which now() becomes
     r"|(ROLLUP|CUBE|SETS) \([^;]*( IN | IS |[<>=~]| LIKE | ILIKE | BETWEEN | AND | OR |NOT )"  # a condition as a key
-    r'|"\$[^"]+".* GROUP BY '  # a path as text in a group key, where `_rest` holds texts of it
 )
 
 Answer = pa.Table | str

@@ -305,3 +305,13 @@ def test_plan_takes_the_clock_when_no_instant_is_given(make: Make) -> None:
     shards = make({"a": ("int", 1)})
     planned = plan(parse("SELECT epoch_us(now()) AS t"), {}, shards.executor)
     assert run_merge(planned, [], shards.executor).column("t").to_pylist()[0] > START_US - 10**15
+
+
+def test_a_group_key_that_is_text_of_a_path_has_what_stands_in_rest(make: Make) -> None:
+    shards = make({"n": ("int", 1)}, {"n": ("int", 1)}, {"rest:n": ("str", "two")}, {"other": ("int", 1)})
+    expected = [{"k": "1", "c": 2}, {"k": "two", "c": 1}, {"k": None, "c": 1}]
+    for key in ("1", "k", "n::VARCHAR", "ALL"):
+        found = shards.query(f"SELECT n::VARCHAR AS k, count(*) AS c FROM logs GROUP BY {key} ORDER BY k")
+        assert found.to_pylist() == expected
+    found = shards.query("SELECT n, n::VARCHAR AS k, count(*) AS c FROM logs GROUP BY n ORDER BY n")
+    assert found.to_pylist() == [{"n": 1, "k": "1", "c": 2}, {"n": None, "k": None, "c": 2}]

@@ -45,6 +45,7 @@ GENERATED = "generated logs"
 MALAMUTE = "malamute"
 PLAIN = "orjson and plain Python"
 BLOCKS = 8  # for the measurement with threads: a stream has many
+THREAD_RUNS = 25  # a thread alone runs at one of two speeds here, a third apart, for seconds at a time
 REFERENCE_BYTES = MIB  # of a block: plain Python
 FAILS = (pa.ArrowException, duckdb.Error, polars.exceptions.PolarsError)
 
@@ -164,7 +165,8 @@ def threads(block: bytes, details: dict[str, Any]) -> list[dict[str, Any]]:
                 "two threads": lambda: list(two.map(shred, blocks)),
                 "one hash": lambda: list(one.map(_hash, blocks)),
                 "two hashes": lambda: list(two.map(_hash, blocks)),
-            }
+            },
+            runs=THREAD_RUNS,
         )
     details |= seconds
     medians = {what: statistics.median(found) for what, found in seconds.items()}
@@ -208,10 +210,10 @@ def _status_bytes(name: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{name}:"))
 
 
-def _timed(contenders: dict[str, Run]) -> dict[str, list[float]]:
-    """Seconds of RUNS runs of each, taking turns, after one that does not count."""
+def _timed(contenders: dict[str, Run], runs: int = RUNS) -> dict[str, list[float]]:
+    """Seconds of so many runs of each, taking turns, after one that does not count."""
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for number in range(RUNS + 1):
+    for number in range(runs + 1):
         for name, run in contenders.items():
             started = time.perf_counter()
             run()

@@ -35,6 +35,7 @@ class BloomBuilder:
         from storage.compiled import token_scan
 
         self._kernels = token_scan
+        self._scratch: Any = np.empty(token_scan.SCRATCH, np.uint64)
         self._table: Any = np.empty(_TABLE_SLOTS_MAX, np.uint64)
         self._distinct: Any = np.empty(TOKENS_MAX, np.uint64)
 
@@ -56,7 +57,9 @@ class BloomBuilder:
         count, slots = 0, _TABLE_SLOTS_MIN
         self._table[:slots] = 0
         for data, offsets in _readable_parts(texts):
-            slots, count = self._kernels.find_tokens(data, offsets, self._table, slots, self._distinct, count)
+            slots, count = self._kernels.find_tokens(
+                data, offsets, self._scratch, self._table, slots, self._distinct, count
+            )
             if count == self._kernels.TOO_MANY:
                 return None
         return self._distinct[:count]

@@ -22,6 +22,7 @@ TOO_MANY: Final = -1  # instead of a number of tokens
 # tokens, and must not make the flush slow.
 _PROBES_MAX: Final = 1_000
 _BATCH: Final = 1_024  # tokens that are collected before they are looked up: 16 KiB of places
+SCRATCH: Final = (4, _BATCH + 64)  # places where tokens start and end, their hashes, and the longer ones of them
 _AT_ONCE: Final = 12  # places that are written for every block, in use or not: more than most hold
 _GROWTH: Final = 4
 
@@ -47,17 +48,25 @@ _TWO: Final = np.uint64(2)
 
 @kernel
 def find_tokens(
-    data: np.ndarray, offsets: np.ndarray, table: np.ndarray, slots: int, distinct: np.ndarray, count: int
+    data: np.ndarray,
+    offsets: np.ndarray,
+    scratch: np.ndarray,
+    table: np.ndarray,
+    slots: int,
+    distinct: np.ndarray,
+    count: int,
 ) -> tuple[int, int]:
     """Add the tokens of the texts data[offsets[i]:offsets[i + 1]] to the `count` hashes of `distinct`.
 
     `table` is a hash table of them in its first `slots` (a power of two) uint64, 0 where free; it is grown within the
     array, whose length is a power of two as well. Returns (slots, count); count is TOO_MANY when one of the arrays
     would overflow or when the tokens were chosen to collide. PADDING bytes behind the last text must be readable.
+
+    `scratch`, uint64 of SCRATCH, is the caller's because an array that is made here and used by its address only is
+    freed by the compiler as soon as the address is taken.
     """
     base = address_of(data)
-    starts, ends = np.empty(_BATCH + 64, np.int64), np.empty(_BATCH + 64, np.int64)
-    hashes, longer = np.empty(_BATCH + 64, np.uint64), np.empty(_BATCH + 64, np.int64)
+    starts, ends, hashes, longer = scratch[0], scratch[1], scratch[2], scratch[3]
     starts_at, ends_at = address_of(starts), address_of(ends)
     hashes_at, longer_at = address_of(hashes), address_of(longer)
     began = ended = 0  # a token whose end is in a later block has begun only

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import ray
@@ -41,7 +42,15 @@ def ray_session() -> Iterator[str]:
     yield directory
     ray.shutdown()
     forget_token()
+    crashed = crashes(Path(directory))
     shutil.rmtree(directory, ignore_errors=True)
+    assert not crashed, crashed
+
+
+def crashes(directory: Path) -> str:
+    """What processes of Ray wrote as they crashed: shards come back by themselves, so that no test would notice."""
+    logs = [path.read_text("utf-8", "replace") for path in sorted(directory.glob("session_*/logs/worker-*.err"))]
+    return "\n\n".join(log for log in logs if "Fatal Python error" in log)
 
 
 _numbers = itertools.count()

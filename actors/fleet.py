@@ -87,8 +87,7 @@ class RayFleet:
     ) -> None:
         self._handles = handles
         self._query_id = query_id
-        # Put once: all tasks of the query share it.
-        self._leaf = ray.put(leaf)
+        self._leaf = leaf
         self._deadline_s = deadline_s
         self._cache = cache
         self._clock = clock

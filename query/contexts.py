@@ -5,13 +5,13 @@ Looks at the tree only; which type comes of it is decided in query.readings.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Final
 
 from sqlglot import exp
 
 from query.dialect import call_name, words
+from query.numeric_text import is_numeric
 from query.operators import Absolute, Infix
 from query.readings import LIST, MOMENT, NUMBER, PLAIN, TEXT, TRUTH, WORD
 
@@ -71,7 +71,6 @@ _TEXT_CALLS: Final = words(
 _LIST_CALLS: Final = frozenset({"unnest"})
 _NUMBER_TYPES: Final = exp.DataType.NUMERIC_TYPES
 _TEXT_TYPES: Final = exp.DataType.TEXT_TYPES
-_NUMBER: Final = re.compile(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(inf|infinity|nan)", re.IGNORECASE)
 _MOMENT_TYPES: Final = exp.DataType.TEMPORAL_TYPES
 
 KindOf = Callable[[exp.Column], str | None]
@@ -126,7 +125,7 @@ def _member(node: exp.Expr, parent: exp.Between | exp.In, kind_of: KindOf) -> st
 
 
 def _is_word(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Literal) and node.is_string and not _NUMBER.fullmatch(node.name.strip())
+    return isinstance(node, exp.Literal) and node.is_string and not is_numeric(node.name)
 
 
 def _call(node: exp.Expr, parent: exp.Expr) -> str:

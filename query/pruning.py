@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from core.columns import FLOAT, INT, STR, UINT
+from core.columns import DECIMAL, FLOAT, INT, STR, UINT
 from query.fragment import KNOWN, Predicate, TimeRange
+from query.numeric_text import is_numeric
 from query.readings import NUMERIC_TYPES, VARCHAR
 from storage.snapshot import ColumnStats, Segment
 
 _NUMBER_KINDS: Final = frozenset({INT, UINT, FLOAT})
+_KINDS_OF_DIGITS: Final = _NUMBER_KINDS | {DECIMAL}
 
 
 def refuted_by(segment: Segment, range_: TimeRange | None, wanted: Iterable[Predicate]) -> str:
@@ -30,17 +32,23 @@ def refuted_by(segment: Segment, range_: TimeRange | None, wanted: Iterable[Pred
 
 def may_meet(columns: Iterable[ColumnStats], predicate: Predicate) -> bool:
     """Whether one of the columns that hold the predicate's path may have a value that meets it."""
-    held = [
-        stats
-        for stats in columns
-        if stats.key.path == predicate.path and predicate.kind in (None, stats.key.kind) and stats.values
-    ]
-    return any(_column_may_meet(stats, predicate) for stats in held)
+    return any(stats.values and _is_of(stats, predicate) and _column_may_meet(stats, predicate) for stats in columns)
+
+
+def may_be_wanted(stats: ColumnStats, wanted: Iterable[Predicate]) -> bool:
+    """Whether the column may have the value of a row that meets all predicates, as far as they are of its path."""
+    return all(_column_may_meet(stats, predicate) for predicate in wanted if _is_of(stats, predicate))
+
+
+def _is_of(stats: ColumnStats, predicate: Predicate) -> bool:
+    return stats.key.path == predicate.path and predicate.kind in (None, stats.key.kind)
 
 
 def _column_may_meet(stats: ColumnStats, predicate: Predicate) -> bool:
     if predicate.operator == KNOWN:
         return True
+    if predicate.type == VARCHAR and predicate.operator == "=" and stats.key.kind in _KINDS_OF_DIGITS:
+        return any(not isinstance(value, str) or is_numeric(value) for value in predicate.values)
     if stats.minimum is None or stats.maximum is None:
         return True
     kind = stats.key.kind

@@ -14,12 +14,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.batch import REST, SHARD, TIMESTAMP
-from core.columns import ColumnKey, key_of
+from core.columns import STR, ColumnKey, key_of
 from query.dialect import literal, quote
 from query.executor import Session
 from query.fragment import Condition, ScanColumn, StreamScan, TimeRange
-from query.readings import read_path
-from storage.snapshot import Segment, StreamSnapshot
+from query.numeric_text import may_be_numeric
+from query.pruning import may_be_wanted
+from query.readings import DOUBLE, read_path
+from storage.snapshot import ColumnStats, Segment, StreamSnapshot
 
 _Signature = tuple[object, ...]
 
@@ -33,11 +35,12 @@ class Layout:
 
     names: dict[ColumnKey, str]
     has_rest: bool
+    without_numbers: frozenset[ColumnKey] = frozenset()  # columns of text, none of which is a number
 
     @property
     def signature(self) -> _Signature:
         """Equal for files that can be read as one."""
-        return (self.has_rest, *sorted(self.names.items()))
+        return (self.has_rest, *sorted(self.names.items()), *sorted(self.without_numbers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,23 @@ class SegmentPart:
 
 
 def layout_of(scan: StreamScan, segment: Segment) -> Layout:
-    """How `segment` stores what `scan` needs."""
+    """How `segment` stores what `scan` needs: what cannot be of a wanted row is as if it were not there."""
     paths = {column.path for column in scan.columns if column.path}
-    names = {stats.key: stats.name for stats in segment.columns if stats.key.path in paths}
-    return Layout(names, segment.has_rest and wants_rest(scan))
+    numbers = {column.path for column in scan.columns if column.path and column.type == DOUBLE}
+    has_rest = segment.has_rest and wants_rest(scan)
+    wanted = () if has_rest else scan.predicates
+    held = [stats for stats in segment.columns if stats.key.path in paths and may_be_wanted(stats, wanted)]
+    return Layout(
+        {stats.key: stats.name for stats in held},
+        has_rest,
+        frozenset(stats.key for stats in held if stats.key.path in numbers and _holds_no_number(stats)),
+    )
+
+
+def _holds_no_number(stats: ColumnStats) -> bool:
+    if stats.key.kind != STR or stats.minimum is None or stats.maximum is None:
+        return False
+    return not may_be_numeric(stats.minimum, stats.maximum)
 
 
 def wants_rest(scan: StreamScan) -> bool:
@@ -154,7 +170,9 @@ def _expression(column: ScanColumn, layout: Layout, shard: int) -> str:
     held = {
         key.kind: name
         for key, name in layout.names.items()
-        if key.path == column.path and column.kind in (None, key.kind)
+        if key.path == column.path
+        and column.kind in (None, key.kind)
+        and not (column.type == DOUBLE and key in layout.without_numbers)
     }
     rest_path = column.path if layout.has_rest and column.kind is None else None
     return read_path(column.type, held, rest_path, column.through)

@@ -53,6 +53,7 @@ MANIFEST_VERSIONS_KEPT = 16  # older ones are deleted by the writer
 
 # --- queries -----------------------------------------------------------------------------------------------------
 SQL_BYTES_MAX = 256 * KIB
+SQL_DEPTH_MAX = 200  # brackets in a text that does not parse
 SEARCH_BYTES_MAX = 64 * KIB  # the text of a search
 SEARCH_TERMS_MAX = 1_000  # each is an expression that every event is asked for
 AGGREGATE_GROUPS_MAX = 4  # paths of one aggregate request: one query each
@@ -66,6 +67,10 @@ QUERY_SECONDS_MAX = 86_400.0
 QUESTION_KEPT_BYTES_MAX = 16 * KIB  # of text and parameters of a query whose plan is kept
 SEARCH_PAGE_ROWS_MAX = 10_000  # events of one page of a search
 GATHER_BYTES_MAX = 2 * GIB  # Arrow bytes that all leaves may send to one query: the coordinator keeps them
+# Of what one call of a function in a query makes; the engine calls it for about two thousand rows at a time.
+MADE_ELEMENTS_MAX = 100_000
+MADE_TEXT_MAX = 262_144  # characters
+TEXTS_COMPARED_MAX = 100_000_000  # product of the lengths of two texts of which a distance is asked
 STATE_BYTES_MAX = 256 * KIB  # partial states of one segment and query that are kept; larger ones are computed again
 STATE_GROUPS_MAX = 2_048  # groups of one segment beyond which its states are combined at once and not kept
 
@@ -98,6 +103,17 @@ RETRY_BACKOFF_S_MAX = 2.0
 ACK_WAIT_S_MAX = 60.0  # one attempt; afterwards the outcome is unknown and the batch is sent again
 LINGER_S_DEFAULT = 0.2  # a producer sends what it has after this time
 PRODUCER_QUEUE_BATCHES_MAX = 4  # batches waiting in a producer before send() blocks
+
+# --- sources -----------------------------------------------------------------------------------------------------
+SOURCE_BATCH_BYTES_TARGET = BATCH_BYTES_TARGET // 4  # a batch with a position is one append: wide events need room
+SOURCE_LINGER_S = 0.5  # a source sends what it has of a partition after this time
+SOURCE_RETRY_S = 15.0  # so often a source says that the store does not take its events; it goes on trying
+SOURCE_REOPEN_S = 86_400.0  # an idle producer is opened again: shards forget it after PRODUCER_IDLE_S_MAX
+SOURCE_REPORT_S = 10.0  # between two lines of progress
+SOURCE_RELEASE_S_MAX = 20.0  # how long a batch in flight holds up a rebalance; what comes later is fenced
+SOURCE_FENCED_S_MAX = 60.0  # a partition that another source took is Kafka's to take away in this time
+SOURCE_THREADS_MAX = 32  # partitions of one source that write at once, most of which wait for a shard
+REFUSED_VALUE_BYTES_MAX = MIB  # of a record that is no event, kept with the reason
 
 # --- actors ------------------------------------------------------------------------------------------------------
 SHARD_APPENDS_MAX = 32  # concurrent appends of one shard; they share fdatasyncs, more wait in Ray's queue

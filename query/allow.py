@@ -11,10 +11,13 @@ from typing import Final
 from sqlglot import exp
 
 from core.errors import InvalidQuery
+from query.bounded_functions import growth_mistake
 from query.dialect import RESERVED, call_name, words
 
 TABLE_FUNCTIONS: Final = frozenset({"unnest", "generate_series", "range", "repeat", "json_each", "json_tree"})
 
+# Names that stand for something of the engine where no column is called so.
+ENGINE_NAMES: Final = words("user current_user current_role session_user current_catalog current_schema")
 # What reads files, settings or the catalog, changes state, waits, or takes bytes for a trusted internal structure.
 _REFUSED_CALLS: Final = words(
     """
@@ -78,6 +81,8 @@ def check_allowed(tree: exp.Expr) -> None:
             _check_table(node)
         elif isinstance(node, (exp.Anonymous, exp.Func)):
             _check_call(node)
+        elif isinstance(node, exp.Alias) and node.alias.lower() == "export_state" and not node.args["alias"].quoted:
+            raise refusal(node, "EXPORT_STATE is not allowed in a query: states are kept for you")
         elif isinstance(node, exp.Identifier) and node.name.startswith(RESERVED):
             raise refusal(node, f"the name {node.name!r} is reserved: use another one")
 
@@ -105,6 +110,9 @@ def _check_call(node: exp.Expr) -> None:
     name = call_name(node)
     if name and (name in _REFUSED_CALLS or _REFUSED_PREFIXES.match(name)):
         raise refusal(node, f"function {name!r} is not allowed in a query: it is not about events")
+    mistake = growth_mistake(node)
+    if mistake:
+        raise refusal(node, mistake)
 
 
 def refusal(node: exp.Expr, message: str) -> InvalidQuery:

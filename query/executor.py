@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from core.errors import BudgetExceeded, Corrupt, InvalidQuery, MalamuteError, Unavailable
 from core.limits import GIB
+from query.bounded_functions import macros
 from query.deadlines import Deadlines
 from query.dialect import quote
 from query.mistakes import said
@@ -146,6 +147,7 @@ class Executor:
         self._bound: dict[tuple[str, ...], Bound] = {}
         self._cancelled: OrderedDict[str, None] = OrderedDict()
         self._threads = threads
+        self.memory_bytes = memory_bytes
         self._settings: dict[str, Any] = {
             "memory_limit": f"{memory_bytes}B",
             "temp_directory": temp_directory or "",
@@ -171,6 +173,8 @@ class Executor:
                 "python_enable_replacements": False,
             },
         )
+        for macro in macros():
+            connection.execute(macro)
         for name, value in self._settings.items():
             connection.execute(f"SET {name} = {_setting(value)}")
         return connection

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from core.errors import BudgetExceeded
 from query.dialect import quote
 from query.executor import Executor, Session
-from query.fragment import CONSTANT, PARTIAL_AGGREGATE, TOP_N, DistributedPlan, LeafResult
+from query.fragment import PARTIAL_AGGREGATE, TOP_N, DistributedPlan, LeafResult
 from query.worker import Worker, too_much
 from storage.snapshot import Segment
 
@@ -36,8 +37,16 @@ def run_merge(
         for position, name in enumerate(plan.inputs):
             table = pa.concat_tables([result.tables[position] for result in results])
             _give(session, name, table, plan.casts[position])
-        few_rows = plan.kind in (PARTIAL_AGGREGATE, TOP_N, CONSTANT)
-        merged = session.table(plan.merge_sql, few_rows=few_rows)
+        if plan.kind in (PARTIAL_AGGREGATE, TOP_N):
+            merged = session.table(plan.merge_sql)
+        else:
+            merged = session.bounded_table(plan.merge_sql, executor.memory_bytes)
+            if merged is None:
+                raise BudgetExceeded(
+                    f"the result takes more than the {executor.memory_bytes} bytes that a query may use: select less, "
+                    "or read it in pieces with sql_batches()",
+                    budget="memory",
+                )
         return merged if plan.names is None else merged.rename_columns(plan.names)
 
 

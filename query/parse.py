@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any, Final
 
 from sqlglot import exp
@@ -14,7 +15,7 @@ from sqlglot.errors import ParseError, SqlglotError
 
 from core.errors import InvalidName, InvalidQuery
 from core.ids import check_name
-from core.limits import SQL_BYTES_MAX
+from core.limits import SQL_BYTES_MAX, SQL_DEPTH_MAX
 from query.allow import check_allowed, other_statement, refusal
 from query.dialect import DIALECT, RESERVED, words
 from query.dialects import ENGINE, known_dialect, to_engine
@@ -122,6 +123,9 @@ def _not_parsed(sql: str, error: Exception) -> InvalidQuery:
     word = _FIRST_WORD.match(sql)
     if word is not None and word[1].lower() in _OTHER_STATEMENTS:
         return other_statement(word[1])
+    if isinstance(error, RecursionError) or _depth(sql) > SQL_DEPTH_MAX:
+        # The engine's parser would take gigabytes to say what is wrong with it.
+        return InvalidQuery("the query is nested too deeply: write it flatter")
     details = error.errors[0] if isinstance(error, ParseError) and error.errors else {}
     near = f" near {details['highlight']!r}" if details.get("highlight") else ""
     width = len(details.get("highlight") or " ") - 1
@@ -130,6 +134,12 @@ def _not_parsed(sql: str, error: Exception) -> InvalidQuery:
         line=int(details.get("line") or 0),
         column=max(0, int(details.get("col") or 0) - width),
     )
+
+
+def _depth(sql: str) -> int:
+    """How deep brackets are nested; those in texts and comments count too."""
+    steps = (1 if character in "([{" else -1 if character in ")]}" else 0 for character in sql)
+    return max(accumulate(steps), default=0)
 
 
 def stream_name(table: exp.Table) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sqlglot import exp
 
+from query.allow import ENGINE_NAMES, refusal
 from query.choice import choose_readings
 from query.columns import flatten, identifier, is_resolved, resolved_column, source_token
 from query.dialect import call_name
@@ -101,10 +102,7 @@ class _Resolver:
         for child in list(select.iter_expressions()):
             if child.arg_key not in ("from_", "with_", "joins", "laterals"):
                 self._visit(child, scope, ctes, outer)
-        for name in scope.using if not scope.natural_join else ():
-            for source in scope.streams():
-                if (target := source.known(name)) is not None:
-                    source.use(target, source.natural(target))
+        _use_merged(scope)
         return _output_names(select)
 
     def _add_join(self, join: exp.Expr, scope: Scope, ctes: _Ctes, outer: tuple[Scope, ...]) -> None:
@@ -114,10 +112,15 @@ class _Resolver:
         scope.using |= {name.name.casefold() for name in join.args.get("using") or ()}
         if join.method == "NATURAL":
             scope.natural_join = True
+        before = dict(scope.sources)
         self._add_table(join.this, scope, ctes, outer)
         condition = join.args.get("on")
         if condition is not None:
             self._visit(condition, scope, ctes, outer)
+        if join.kind in ("SEMI", "ANTI"):
+            # Its columns are in reach of the condition only.
+            _use_merged(scope)
+            scope.sources = before
 
     def _add_table(self, table: exp.Expr, scope: Scope, ctes: _Ctes, outer: tuple[Scope, ...]) -> None:
         if isinstance(table, exp.Table) and _is_stream(table, ctes) and needs_subquery(table):
@@ -222,6 +225,8 @@ class _Resolver:
         streams = next((found for place in (scope, *outer) if (found := place.streams())), None)
         if streams:
             self._apply(node, parts, Hit(streams[0], Target(path=name)))
+        elif name.lower() in ENGINE_NAMES and not parts[0].quoted:
+            raise refusal(node, f"{name} is not allowed in a query: it is not about events")
 
     def _apply(self, node: exp.Expr, parts: list[exp.Identifier], hit: Hit) -> None:
         if hit.source is None or hit.target is None:
@@ -243,6 +248,14 @@ class _Resolver:
             node.replace(exp.Alias(this=column, alias=identifier(written)))
         else:
             node.replace(column)
+
+
+def _use_merged(scope: Scope) -> None:
+    """Have every stream give the columns that USING names."""
+    for name in scope.using if not scope.natural_join else ():
+        for source in scope.streams():
+            if (target := source.known(name)) is not None:
+                source.use(target, source.natural(target))
 
 
 def _is_stream(table: exp.Table, ctes: _Ctes) -> bool:

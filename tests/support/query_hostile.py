@@ -37,7 +37,7 @@ RESIDENT_BYTES_KEPT: Final = 3 * 2**28  # a process that took more is not asked 
 PROCESS_BYTES_MAX: Final = 2**33  # of addresses: what is beyond fails instead of taking the machine down
 RESULT_BYTES_MAX: Final = 2**26
 
-REFUSED, HARMLESS, BOUNDED, KNOWN = "refused", "harmless", "bounded", "known"
+REFUSED, HARMLESS, BOUNDED = "refused", "harmless", "bounded"
 REFUSALS: Final = {"InvalidQuery", "NotFound", "BudgetExceeded"}
 
 _MACRO: Final = re.compile(r"<([^<>]*)\*(\d+)>|<(nul)>|<u:([0-9a-f]{4,5})>|<(<)\*(\d+)>")

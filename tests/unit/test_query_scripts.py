@@ -149,21 +149,7 @@ def check(shards: Shards, case: Case) -> None:
         assert any(text in warning for warning in answer.warnings), answer.warnings
 
 
-# Statements that are answered otherwise than written, and why.
-KNOWN = {
-    "SELECT id FROM logs l SEMI JOIN traces t ON l.id = t.id ORDER BY id": "the right side of SEMI counts as in reach",
-    "SELECT id FROM logs l ANTI JOIN traces t ON l.id = t.id ORDER BY id": "the right side of ANTI counts as in reach",
-}
-
-
-def marks(case: Case) -> list[pytest.MarkDecorator]:
-    reason = KNOWN.get(case.sql.strip())
-    return [pytest.mark.xfail(reason=reason, strict=True)] if reason else []
-
-
-CASES = [
-    pytest.param(case, id=f"{path.stem}:{case.line}", marks=marks(case)) for path in SCRIPTS for case in cases_of(path)
-]
+CASES = [pytest.param(case, id=f"{path.stem}:{case.line}") for path in SCRIPTS for case in cases_of(path)]
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -175,4 +161,3 @@ def test_there_are_scripts_of_every_sort() -> None:
     counts = {path.stem: len(cases_of(path)) for path in SCRIPTS}
     assert len(counts) >= 8
     assert min(counts.values()) >= 8
-    assert KNOWN.keys() <= {case.sql.strip() for path in SCRIPTS for case in cases_of(path)}

@@ -77,6 +77,9 @@ class MalamuteDialect(DuckDB):
             text = super().not_sql(expression)
             return f"({text})" if operators.INFIX_NOT in expression.meta else text
 
+        def extract_sql(self, expression: exp.Extract) -> str:
+            return f"EXTRACT({self.sql(expression, 'this')} FROM {self.sql(expression, 'expression')})"
+
         def strposition_sql(self, expression: exp.StrPosition) -> str:
             return f"position({self.sql(expression, 'substr')} IN {self.sql(expression, 'this')})"
 

@@ -175,6 +175,20 @@ class Parser(Operators):
             self.raise_error("Expected FROM after EXTRACT's part")
         return exp.Extract(this=part, expression=self._parse_bitwise())
 
+    def _parse_cube_or_rollup(self, with_prefix: bool = False) -> exp.Cube | exp.Rollup | None:
+        kinds: dict[TokenType, type[exp.Cube | exp.Rollup]] = {
+            TokenType.CUBE: exp.Cube,
+            TokenType.ROLLUP: exp.Rollup,
+        }
+        kind = kinds.get(self._curr.token_type)
+        if kind is None or with_prefix:
+            return super()._parse_cube_or_rollup(with_prefix)
+        self._advance()
+        return kind(expressions=self._parse_wrapped_csv(self._parse_disjunction))
+
+    def _parse_grouping_set(self) -> exp.Expr | None:
+        return self._parse_grouping_sets() or self._parse_cube_or_rollup() or self._parse_disjunction()
+
 
 def number_marks(tree: exp.Expr) -> None:
     """Name each `?` of `tree` by its position in the text, "1", "2" …: a tree does not keep the order of the text."""

@@ -57,7 +57,7 @@ def test_queries_are_of_every_plan_and_most_have_rows(place: tuple[Path, Executo
             answer = query_check.from_oracle(oracle, query.template)
             if isinstance(answer, str):
                 refused += 1
-            elif not query_check.KNOWN.search(query.template):
+            else:
                 empty += answer.num_rows == 0
                 kind = shards.plan(ours(query.template)).kind
                 kinds[kind] = kinds.get(kind, 0) + 1

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 import pyarrow as pa
 import ray
@@ -25,6 +25,7 @@ from storage.catalog import CatalogStore, StreamSettings
 from storage.deployment import ShardConfig, open_objects, spill_directory
 
 GROUPS = {"query": COORDINATOR_QUERIES_MAX, "control": 4}
+_ENGINE_SHARE: Final = 0.75  # of a query's memory: the rest is for what the leaves send, which the engine does not count
 
 
 @ray.remote(
@@ -43,7 +44,7 @@ class CoordinatorActor:
         self._catalog = CatalogStore(open_objects(config), self._clock, shards)
         executor = Executor(
             threads=config.query_threads,
-            memory_bytes=config.query_bytes_max,
+            memory_bytes=int(config.query_bytes_max * _ENGINE_SHARE),
             temp_directory=spill_directory(config, "coordinator"),
         )
         self._backend = RayBackend(name, namespace, shards, readers, self._clock)

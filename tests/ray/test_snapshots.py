@@ -10,7 +10,7 @@ import pytest
 import malamute
 
 BATCH_ROWS = 40
-QUERIES = 150
+QUERIES = 60
 QUESTIONS = (
     "SELECT coalesce(sum(v), 0) AS s, count(*) AS c FROM bank",
     "WITH keys AS (SELECT sum(v) AS s, count(*) AS c FROM bank GROUP BY k) SELECT sum(s) AS s, sum(c) AS c FROM keys",

@@ -38,6 +38,9 @@ WAL_OBJECTS_IN_FLIGHT_MAX = 4  # PUTs of one shard at once: hides the latency of
 WAL_OBJECT_READS_AHEAD = 8  # GETs of a replay at once
 WAL_OBJECT_CREATE_ATTEMPTS = 3  # beyond those of the object store itself, when it cannot say whether it has the object
 
+# --- dedup by id ---------------------------------------------------------------------------------------------------
+DEDUP_IDS_MAX = 32 * MIB  # ids of one stream that a shard knows, 0.6 GiB in memory: beyond, the oldest are forgotten
+
 # --- shard -------------------------------------------------------------------------------------------------------
 MEMTABLE_BYTES_TARGET = 48 * MIB  # flush at this size: ~0.3 M generated log events, ~12 MB of Parquet
 MEMTABLE_BYTES_TARGET_MAX = 512 * MIB  # settings may go up to here: columns are merged with 32-bit string offsets
@@ -47,6 +50,8 @@ FLUSH_AGE_S_DEFAULT = 60.0  # an idle shard flushes what is older
 ROW_GROUP_ROWS = 131_072  # unit of pruning; DuckDB has no page index
 INDEX_FILTER_BYTES_MAX = 512 * KIB  # token bloom of a column and row group: ~3 tokens a row that occur nowhere else
 FLUSH_WINDOWS_MAX = 64  # files of one stream per flush; beyond it wider windows are used
+SMALL_WINDOW_ROWS = 4_096  # a window with fewer rows of a flush is small
+SMALL_WINDOWS_MAX = 8  # files of small windows per flush and stream; beyond it they go to wider windows together
 PRODUCERS_MAX = 100_000  # producer states per shard; the idlest are forgotten beyond it
 PRODUCER_IDLE_S_MAX = 7 * 86_400  # dedup window of an idle producer
 MANIFEST_VERSIONS_KEPT = 16  # older ones are deleted by the writer

@@ -9,6 +9,7 @@ rows of all segments are the rows of all batches. SEG-4 the footer has the row g
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 from core.batch import OFFSET, REST, TIMESTAMP
 from core.errors import check
 from core.ids import ShardId
-from core.limits import FLUSH_WINDOWS_MAX, MIB, ROW_GROUP_ROWS
+from core.limits import FLUSH_WINDOWS_MAX, MIB, ROW_GROUP_ROWS, SMALL_WINDOW_ROWS, SMALL_WINDOWS_MAX
 from storage.columns_merge import merge_batches
 from storage.encodings import choose_encodings
 from storage.keys import index_key, segment_key
@@ -32,7 +33,7 @@ from storage.segment_index_writer import build_index, column_stats
 from storage.snapshot import ColumnStats, Segment
 from storage.sorting import sort_columns
 from storage.stream_settings import StreamSettings
-from storage.windows import Window, choose_width, ladder, window_at, window_indexes
+from storage.windows import Width, Window, choose_width, ladder, wider_windows, window_at, window_indexes
 
 FORMAT_VERSION: Final = 1
 
@@ -111,19 +112,43 @@ def write_segments(
 def split_by_window(
     batches: Sequence[pa.RecordBatch], window: str | int, windows_max: int = FLUSH_WINDOWS_MAX
 ) -> list[tuple[Window, list[pa.RecordBatch]]]:
-    """The rows of `batches` by window, in order of time; rows of a window keep their order."""
+    """The rows of `batches` by window, in order of time; rows of a window keep their order.
+
+    Of many windows with few rows each, wider ones are made: events that come late, from all over the past, are not a
+    file a day.
+    """
     batches = [batch for batch in batches if batch.num_rows]
     times = [_int64(batch.column(batch.schema.get_field_index(TIMESTAMP))) for batch in batches]
-    width = choose_width(times, ladder(window), windows_max)
-    parts: dict[int, list[pa.RecordBatch]] = {}
-    for batch, batch_times in zip(batches, times, strict=True):
-        for index, rows in _rows_by_window(window_indexes(batch_times, width)):
-            parts.setdefault(index, []).append(batch if rows is None else batch.take(rows))
-    return [(window_at(index, width), parts[index]) for index in sorted(parts)]
+    widths = ladder(window)
+    width = choose_width(times, widths, windows_max)
+    indexes = [window_indexes(batch_times, width) for batch_times in times]
+    windows = _windows(indexes, width, widths)
+    numbers = {window: number for number, window in enumerate(dict.fromkeys(windows.values()))}
+    parts: dict[Window, list[pa.RecordBatch]] = {window: [] for window in numbers}
+    ordered = list(numbers)
+    for batch, batch_indexes in zip(batches, indexes, strict=True):
+        distinct, places = np.unique(batch_indexes, return_inverse=True)
+        number_of = np.array([numbers[windows[index]] for index in distinct.tolist()])
+        for number, rows in _rows_by_window(number_of[places]):
+            parts[ordered[number]].append(batch if rows is None else batch.take(rows))
+    return sorted(parts.items(), key=lambda part: (part[0].start_us, part[0].end_us))
+
+
+def _windows(indexes: Sequence[Any], width: Width, widths: tuple[Width, ...]) -> dict[int, Window]:
+    """The window of the rows of each window number of `width`: a wider one for those of many small windows."""
+    counts: Counter[int] = Counter()
+    for batch_indexes in indexes:
+        distinct, rows = np.unique(batch_indexes, return_counts=True)
+        counts.update(dict(zip(distinct.tolist(), rows.tolist(), strict=True)))
+    small = sorted(index for index, rows in counts.items() if rows < SMALL_WINDOW_ROWS)
+    windows = {index: window_at(index, width) for index in counts}
+    if len(small) > SMALL_WINDOWS_MAX:
+        windows.update(wider_windows(small, width, widths, SMALL_WINDOWS_MAX))
+    return windows
 
 
 def _rows_by_window(indexes: Any) -> list[tuple[int, pa.Array | None]]:
-    """(window number, its rows), or None for the rows when all are in one window."""
+    """(number, the rows of that number), or None for the rows when all have the same."""
     if int(indexes.min()) == int(indexes.max()):
         return [(int(indexes[0]), None)]
     order = np.argsort(indexes, kind="stable").astype(np.uint32)

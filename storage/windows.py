@@ -7,6 +7,7 @@ window contains narrower ones whole. Flush takes the finest width with which it 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -98,3 +99,16 @@ def choose_width(timestamps_us: list[Any], widths: tuple[Width, ...], windows_ma
         else:
             return width
     return widths[-1]
+
+
+def wider_windows(
+    indexes: Iterable[int], width: Width, widths: tuple[Width, ...], windows_max: int
+) -> dict[int, Window]:
+    """For each of the windows `indexes` of `width` the one that it lies in, of the finest of `widths` that is wider and
+    makes at most `windows_max` of them."""
+    windows: dict[int, Window] = {}
+    for wide in widths[widths.index(width) + 1 :] or (None,):
+        windows = {index: window_of(window_at(index, width).start_us, wide) for index in indexes}
+        if len(set(windows.values())) <= windows_max:
+            break
+    return windows

@@ -18,6 +18,7 @@ import pytest
 from core.batch import OFFSET, REST, TIMESTAMP
 from core.columns import STR, key_of
 from core.ids import ShardId
+from core.limits import SMALL_WINDOW_ROWS
 from storage.encodings import choose_encodings
 from storage.fs import LocalFileSystem
 from storage.inspect_storage import inspect_segment
@@ -166,6 +167,26 @@ def test_splitting_keeps_every_row_in_order_within_a_bound_of_windows(seed: int)
         assert found.column(OFFSET).to_pylist() == sorted(found.column(OFFSET).to_pylist())
         offsets += found.column(OFFSET).to_pylist()
     assert sorted(offsets) == list(range(200))
+
+
+def test_late_events_of_many_days_do_not_make_a_file_a_day() -> None:
+    today, days = 400 * DAY_US, [5, 3, *range(100, 140), 5]
+    late = memtable_batch({("n", "int"): list(range(len(days)))}, [day * DAY_US + 7 for day in days])
+    busy = log_batch(SMALL_WINDOW_ROWS, 0, len(days), today)
+    parts = split_by_window([late, busy], "auto")
+    assert [(window.start_us // DAY_US, window.end_us // DAY_US) for window, _ in parts] == [
+        (0, 30),
+        (90, 120),
+        (120, 150),
+        (400, 401),
+    ]
+    found = [pa.Table.from_batches(part).column(OFFSET).to_pylist() for _, part in parts]
+    assert found == [
+        [0, 1, len(days) - 1],
+        list(range(2, 22)),
+        list(range(22, 42)),
+        list(range(len(days), len(days) + SMALL_WINDOW_ROWS)),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -230,6 +230,63 @@ def audit_producer(
     command.run(place_of(storage, config, wal_directory), tenant, stream, name, as_json)
 
 
+source = typer.Typer(no_args_is_help=True, help="Store events from where they lie, each once, going on where it ended.")
+app.add_typer(source, name="source")
+Once = Annotated[
+    bool, typer.Option("--once", help="store what is there and end; exit code 1 when not all of it could be")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="say how it goes as JSON lines, for programs")]
+
+
+@source.command("kafka")
+def source_kafka(
+    stream: Stream,
+    brokers: Annotated[str, typer.Option("--brokers", metavar="HOST:PORT,…", show_default=False)],
+    topic: Annotated[
+        list[str], typer.Option("--topic", help="may be repeated; ^ begins a regular expression", show_default=False)
+    ],
+    group: Annotated[str, typer.Option("--group", help="sources of one group share the partitions")] = "malamute",
+    format_: Annotated[str, typer.Option("--format", help="of the values: json or msgpack")] = "json",
+    properties: Annotated[
+        str | None,
+        typer.Option("--properties", metavar="FILE", help="librdkafka's properties, name=value on each line"),
+    ] = None,
+    once: Once = False,
+    as_json: AsJson = False,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Store the messages of topics, going on from positions that the store keeps with the events."""
+    from malamute.commands import source as command
+    from malamute.commands.store import Choice
+
+    choice = Choice(address, storage, name)
+    if not command.kafka(choice, stream, brokers, topic, group, format_, properties, once, as_json):
+        raise typer.Exit(PARTIAL)
+
+
+@source.command("files")
+def source_files(
+    stream: Stream,
+    directory: Annotated[str, typer.Argument(metavar="DIR", help="watched with all below it", show_default=False)],
+    settle_s: Annotated[
+        float, typer.Option("--settle", help="seconds without a change after which a file is complete")
+    ] = 5.0,
+    once: Once = False,
+    as_json: AsJson = False,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Store the files of a directory as they come: NDJSON and JSON (also gz, zst, lz4), Parquet, Arrow."""
+    from malamute.commands import source as command
+    from malamute.commands.store import Choice
+
+    if not command.files(Choice(address, storage, name), stream, directory, settle_s, once, as_json):
+        raise typer.Exit(PARTIAL)
+
+
 @app.command()
 def launcher(config: Annotated[str, typer.Option("-c", "--config", metavar="FILE", show_default=False)]) -> None:
     """Print the cluster file for `ray up` that a ray_config.yaml holds."""

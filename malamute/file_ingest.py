@@ -114,7 +114,7 @@ def ingest_file(
         unit, end = part
         return shred_unit(unit, settings, ingest_time_us=clock.now_us()), end, unit.progress_bytes
 
-    units = _units_from(open_events(file, text=text, block_bytes=block_bytes), begin)
+    units = units_from(open_events(file, text=text, block_bytes=block_bytes), begin)
     for piece, end, progress_bytes in in_order(shred, units):
         tally.timestamps_missing += piece.timestamps_missing
         tally.timestamps_unreadable += piece.timestamps_unreadable
@@ -129,7 +129,7 @@ def ingest_file(
         on_progress(progress_bytes)
 
 
-def _units_from(units: Iterator[Unit], begin: int) -> Iterator[tuple[Unit, int]]:
+def units_from(units: Iterator[Unit], begin: int) -> Iterator[tuple[Unit, int]]:
     """The units after `begin` and where each ends; one that began before it is cut."""
     rows = 0
     for unit in units:

@@ -1,0 +1,67 @@
+"""Owns what a source needs of a store: a transport, streams, and one question. Never reads a source, never prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from cluster.transport import Transport as DeploymentTransport
+from core.ids import DEFAULT_TENANT
+from ingest.sender import Transport
+from ingest.shred import ShredSettings
+from malamute.client import Client
+
+
+class ShardedTransport(Transport, Protocol):
+    """A transport that knows how many shards there are."""
+
+    shards: int
+
+
+class SourceStore(Protocol):
+    """The store as sources see it."""
+
+    transport: ShardedTransport
+    tenant: str
+    level: str  # durability of what they write
+
+    def stream(self, name: str) -> ShredSettings:
+        """How events of a stream become columns; the stream is there afterwards."""
+        ...
+
+    def select(self, stream: str, paths: Sequence[str], where: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """These attributes of all events of a stream that have the values of `where`, oldest first."""
+        ...
+
+    def largest(self, stream: str, path: str, where: Mapping[str, Any]) -> int | None:
+        """The largest value of an attribute in the events of a stream that have the values of `where`."""
+        ...
+
+
+class ClientStore:
+    """A SourceStore over an open client."""
+
+    def __init__(self, client: Client, deployment: str) -> None:
+        self._client = client
+        self.transport: ShardedTransport = DeploymentTransport(deployment)
+        self.tenant = DEFAULT_TENANT
+        self.level: str = self.transport.info["durability"]
+
+    def stream(self, name: str) -> ShredSettings:
+        settings = self._client.streams().get(name) or self._client.create_stream(name)
+        return ShredSettings(settings.timestamp, settings.max_paths)
+
+    def select(self, stream: str, paths: Sequence[str], where: Mapping[str, Any]) -> list[dict[str, Any]]:
+        # Names of their own: a path that no event has yet must not be taken for its own alias.
+        columns = ", ".join(f"{path} AS column{number}" for number, path in enumerate(paths))
+        rows = self._ask(f"SELECT {columns}", stream, where, "ORDER BY _ingested_at, _offset")
+        return [dict(zip(paths, row.values(), strict=True)) for row in rows]
+
+    def largest(self, stream: str, path: str, where: Mapping[str, Any]) -> int | None:
+        (row,) = self._ask(f"SELECT max({path}) AS largest", stream, where)
+        return None if row["largest"] is None else int(row["largest"])
+
+    def _ask(self, what: str, stream: str, where: Mapping[str, Any], order: str = "") -> list[dict[str, Any]]:
+        conditions = " AND ".join(f"{path} = ?" for path in where)
+        text = f'{what} FROM "{stream}" WHERE {conditions} {order}'
+        return self._client.sql(text, list(where.values()), cache=False).to_pylist()

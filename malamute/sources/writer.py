@@ -1,0 +1,151 @@
+"""Owns how a source writes: events and what was refused of them, with the position behind them, each exactly once.
+
+What is refused is a stream of its own with a position of its own, and is there before the position of the events moves:
+what is read again after a crash is then known to be there. Never reads a source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import pyarrow as pa
+
+from core.clock import Clock
+from core.errors import Overloaded, Unavailable, UnknownOutcome, check
+from core.limits import BATCH_ROWS_TARGET, SOURCE_REOPEN_S, SOURCE_RETRY_S
+from core.placement import shard_of
+from ingest.sender import Sender
+from ingest.shred import ShredSettings, shred_dicts
+from malamute.sources.store import SourceStore
+
+Answer = TypeVar("Answer")
+
+
+class Position(Protocol):
+    """A place in a source; what lies before it is stored when it is."""
+
+    def encode(self) -> bytes:
+        """The position as it is stored beside a batch."""
+        ...
+
+
+class Refused(NamedTuple):
+    """What the store is told of a record that is no event, and the position behind that record."""
+
+    event: dict[str, Any]
+    position: Position
+
+
+class Patience:
+    """Repeats what an unavailable or overloaded store did not take, until `ends` says that nobody waits any more.
+
+    `on_wait` is told why it is repeated.
+    """
+
+    def __init__(self, ends: Callable[[], bool], on_wait: Callable[[str], None]) -> None:
+        self._ends = ends
+        self._on_wait = on_wait
+
+    def settled(self, step: Callable[[], Answer]) -> Answer:
+        """The answer to `step`, which may be called again after it failed; its last error when the patience ended."""
+        while True:
+            try:
+                return step()
+            except (Unavailable, UnknownOutcome, Overloaded) as error:
+                if self._ends():
+                    raise
+                self._on_wait(str(error))
+
+
+class SourceWriter:
+    """Writes into `stream`, and what was refused into `<stream>_refused`, as the producer `source_id`. One thread."""
+
+    def __init__(self, store: SourceStore, stream: str, source_id: str, patience: Patience, clock: Clock) -> None:
+        self.source_id = source_id
+        self._store = store
+        self._patience = patience
+        self._clock = clock
+        self._refused_stream = refused_stream(stream)
+        self._events = self._sender(stream)
+        self._refused: Sender | None = None
+        self._used_s = 0.0
+
+    def open(self) -> bytes | None:
+        """Fence whoever wrote under this id until now; the position that was stored last, None when there is none."""
+        self._patience.settled(self._events.open)
+        self._used_s = self._clock.steady_s()
+        return self._events.position
+
+    def refused_position(self) -> bytes | None:
+        """The position behind the last that was refused and is stored."""
+        return self._refusals().position
+
+    def write(self, batch: pa.RecordBatch | None, refused: Sequence[Refused], position: Position) -> None:
+        """Store what was refused, then send the events: both lie before `position`. Waits for the batch before.
+
+        Raises Fenced when another writer opened this id, InvalidRequest when the store refuses the batch.
+        """
+        if refused:
+            self._write_refused(refused, position)
+        if batch is not None:
+            self._patience.settled(partial(self._events.send, batch, position.encode()))
+        self._used_s = self._clock.steady_s()
+
+    def drain(self) -> None:
+        """Wait until everything is stored."""
+        self._patience.settled(self._events.drain)
+
+    def keep(self) -> None:
+        """Open again what was not used for long: a shard forgets idle producers with their positions."""
+        if self._clock.steady_s() - self._used_s < SOURCE_REOPEN_S:
+            return
+        self.drain()
+        self.open()
+        if self._refused is not None:
+            self._patience.settled(self._refused.open)
+
+    def _write_refused(self, refused: Sequence[Refused], position: Position) -> None:
+        sender = self._refusals()
+        for start in range(0, len(refused), BATCH_ROWS_TARGET):
+            part = refused[start : start + BATCH_ROWS_TARGET]
+            piece = shred_dicts([one.event for one in part], ShredSettings(), ingest_time_us=self._clock.now_us())
+            check(piece.batch is not None and not piece.rejected, "SRC-1", "what was refused is refused again")
+            behind = position if part[-1] is refused[-1] else part[-1].position
+            self._patience.settled(partial(sender.send, piece.batch, behind.encode()))
+        self._patience.settled(sender.drain)
+
+    def _refusals(self) -> Sender:
+        if self._refused is None:
+            self._patience.settled(partial(self._store.stream, self._refused_stream))
+            sender = self._sender(self._refused_stream)
+            self._patience.settled(sender.open)
+            self._refused = sender
+        return self._refused
+
+    def _sender(self, stream: str) -> Sender:
+        store = self._store
+        shard = shard_of(store.tenant, stream, self.source_id, store.transport.shards)
+        return Sender(
+            store.transport,
+            shard,
+            store.tenant,
+            stream,
+            self.source_id,
+            level=store.level,
+            retry_seconds=SOURCE_RETRY_S,
+        )
+
+
+def refused_stream(stream: str) -> str:
+    """The stream of what was refused of the events for `stream`."""
+    return f"{stream}_refused"
+
+
+def text_or_bytes(data: bytes | None) -> str | bytes | None:
+    """`data` as text when it is UTF-8."""
+    try:
+        return None if data is None else data.decode()
+    except UnicodeDecodeError:
+        return data

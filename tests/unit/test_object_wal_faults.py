@@ -66,6 +66,7 @@ class Course:
 
 
 def run(objects: RemoteObjectStore, client: FaultyObstore, rng: random.Random, batches: int) -> None:
+    """Ingest through three owners while calls fail; then everything is there once."""
     course = Course(objects, client, rng)
     for _ in range(3):
         course.life(batches, 3)
@@ -78,15 +79,22 @@ def run(objects: RemoteObjectStore, client: FaultyObstore, rng: random.Random, b
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_t37_one_call_in_five_fails_and_nothing_is_lost_or_doubled(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
-    rng = random.Random(37 + seed)
-    client = FaultyObstore(rng, 0.2)
-    monkeypatch.setattr(remote_objects, "obstore", client)
-    # So few attempts that whole operations fail too, and shards are opened again in the middle.
-    budget = RetryBudget(attempts_max=3)
-    objects = RemoteObjectStore(MemoryStore(), ManualClock(), budget=budget, sleep=lambda seconds: None)
-    run(objects, client, rng, BATCHES)
+def test_t37_one_call_in_five_fails_and_nothing_is_lost_or_doubled(seed: int) -> None:
+    client = faults_in_memory(37 + seed, BATCHES)
     assert client.calls > 2 * BATCHES and client.faults > client.calls // 8
+
+
+def faults_in_memory(seed: int, batches: int) -> FaultyObstore:
+    """Run a course over a store in memory; the client, which counted its calls and faults."""
+    rng = random.Random(seed)
+    client = FaultyObstore(rng, 0.2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(remote_objects, "obstore", client)
+        # So few attempts that whole operations fail too, and shards are opened again in the middle.
+        budget = RetryBudget(attempts_max=3)
+        objects = RemoteObjectStore(MemoryStore(), ManualClock(), budget=budget, sleep=lambda seconds: None)
+        run(objects, client, rng, batches)
+    return client
 
 
 @pytest.mark.parametrize("name", SERVERS)

@@ -16,6 +16,8 @@ from storage.shard import Shard
 from tests.support.shards import STREAM, TENANT, batch, check_exactly_once, objects_on, open_on, stored_rows
 from tests.support.simfs import SimFileSystem
 
+BATCHES = 150
+
 
 class LossyTransport:
     """Delivers each request 0 to 3 times, and each answer perhaps; restarts the shard now and then."""
@@ -62,21 +64,27 @@ def sender_over(transport: Any, producer: str = "p", **options: Any) -> Sender:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_lost_and_repeated_requests_and_answers_store_each_batch_once(seed):
+    deliveries, restarts = lossy_course(seed)
+    assert deliveries > BATCHES and restarts > 0
+
+
+def lossy_course(seed: int) -> tuple[int, int]:
+    """Send BATCHES batches over a lossy transport: how often one was delivered, and how often the shard died."""
     rng = random.Random(seed)
     transport = LossyTransport(SimFileSystem(), rng, faults=0.3)
     acknowledged: list[int] = []
     sender = sender_over(transport, on_sent=lambda sent: acknowledged.append(sent.rows))
-    sent, batches = 0, 150
-    for _ in range(batches):
+    sent = 0
+    for _ in range(BATCHES):
         rows = rng.randrange(1, 4)
         sender.send(batch(range(sent, sent + rows)), position=b"%d" % sent)
         sent += rows
     sender.drain()
-    assert sum(acknowledged) == sent and len(acknowledged) == batches
-    assert transport.deliveries > batches and transport.restarts > 0
+    assert sum(acknowledged) == sent and len(acknowledged) == BATCHES
     rows = stored_rows(transport.shard, objects_on(transport.fs))
     check_exactly_once(rows, set(range(sent)), set(range(sent)))
     assert [n for _, n in rows] == list(range(sent)), "the order of one producer is kept"
+    return transport.deliveries, transport.restarts
 
 
 def test_a_new_incarnation_goes_on_from_the_stored_position():

@@ -13,6 +13,8 @@ from storage.wal_format import BatchRecord, OpenProducerRecord, WalRecord
 from tests.support.simfs import SimFileSystem
 from tests.support.wal_scenario import DIRECTORY, append, batch, open_wal, opened, replayed
 
+STATES_OF_A_SEED = 1500
+
 
 @dataclass
 class Oracle:
@@ -92,9 +94,14 @@ def settle(oracle: Oracle, fs: SimFileSystem) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_t1_power_cuts_lose_double_or_reorder_nothing_acknowledged(seed: int) -> None:
+    assert power_cuts(seed) >= STATES_OF_A_SEED
+
+
+def power_cuts(seed: int) -> int:
+    """Check crash states of random lives; how many."""
     rng = random.Random(seed)
     states = 0
-    while states < 1500:
+    while states < STATES_OF_A_SEED:
         oracle = Oracle()
         fs = SimFileSystem()
 
@@ -106,13 +113,19 @@ def test_t1_power_cuts_lose_double_or_reorder_nothing_acknowledged(seed: int) ->
 
         fs.after_operation = lambda operation, path, check=check: check()
         run(fs, oracle, rng, check, epoch=1)
+    return states
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_t6_crashes_inside_recovery_and_after_it_lose_nothing(seed: int) -> None:
+    assert crashes_of_several_lives(seed) >= STATES_OF_A_SEED
+
+
+def crashes_of_several_lives(seed: int) -> int:
+    """Check crash states of stores that crashed before; how many."""
     rng = random.Random(1000 + seed)
     states = 0
-    while states < 1500:
+    while states < STATES_OF_A_SEED:
         oracle = Oracle()
         fs = SimFileSystem()
         for epoch in range(1, 6):
@@ -129,6 +142,7 @@ def test_t6_crashes_inside_recovery_and_after_it_lose_nothing(seed: int) -> None
             power_cut = rng.random() < 0.5
             fs = rng.choice(list(fs.crash_states(rng, 8))) if power_cut else fs.killed()
             settle(oracle, fs)
+    return states
 
 
 class _Died(Exception):

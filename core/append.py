@@ -39,7 +39,12 @@ class AppendRequest:
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """The batch is stored at `level`. Offsets are inclusive; -1 when a duplicate's offsets are no longer known."""
+    """The batch is stored at `level`. Offsets are inclusive; -1 when a duplicate's offsets are no longer known.
+
+    Of its events, `duplicate_ids` were not stored because their ids were known; when all were, offsets are -1. `late`
+    were stored without looking for their ids. Both are those of the first answer when a repeated batch is answered
+    again, unless later ones came in between.
+    """
 
     shard: int
     epoch: int  # of the shard
@@ -47,6 +52,8 @@ class Ack:
     last_offset: int
     level: str
     duplicate: bool
+    duplicate_ids: int = 0
+    late: int = 0
 
 
 def check_request(request: AppendRequest) -> AppendRequest:

@@ -6,6 +6,7 @@
     shards/<shard:04d>/wal/<epoch:010d>-<number:012d>              wal_object_format.py
     shards/<shard:04d>/segments/<tenant>/<stream>/<window>-<epoch:08d>-<number:08d>.parquet
     shards/<shard:04d>/segments/<tenant>/<stream>/<window>-<epoch:08d>-<number:08d>.index
+    shards/<shard:04d>/ids/<tenant>/<stream>/<slice>-<epoch:08d>-<number:08d>.ids     dedup_run.py
 
 Versions are padded to 20 digits, so that the order of names is the order of versions.
 """
@@ -24,8 +25,9 @@ SHARDS_PREFIX: Final = "shards/"
 _VERSION_DIGITS: Final = 20
 _SEGMENT_SUFFIX: Final = ".parquet"
 _INDEX_SUFFIX: Final = ".index"
+_IDS_SUFFIX: Final = ".ids"
 _WAL_NAME: Final = re.compile(r"(\d{10})-(\d{12})\Z")
-_SEGMENT_NUMBER: Final = re.compile(r"-(\d{8,})-\d{8,}\.(?:parquet|index)\Z")
+_SEGMENT_NUMBER: Final = re.compile(r"-(\d{8,})-\d{8,}\.(?:parquet|index|ids)\Z")
 
 
 def catalog_key(version: int) -> str:
@@ -92,8 +94,18 @@ def index_key(segment_name: str) -> str:
     return segment_name.removesuffix(_SEGMENT_SUFFIX) + _INDEX_SUFFIX
 
 
+def ids_prefix(shard: int) -> str:
+    """What the keys of all runs of ids of a shard begin with."""
+    return f"shards/{shard:04d}/ids/"
+
+
+def ids_key(shard: int, tenant: str, stream: str, slice_: str, number: str) -> str:
+    """Object key of a run of ids; `slice_` is for people, `number` as in segment_key."""
+    return f"{ids_prefix(shard)}{tenant}/{stream}/{slice_}-{number}{_IDS_SUFFIX}"
+
+
 def segment_epoch(key: str) -> int | None:
-    """The epoch in the key of a segment or its index, or None when it is no such key."""
+    """The epoch in the key of a segment, its index or a run of ids, or None when it is no such key."""
     match = _SEGMENT_NUMBER.search(key)
     return int(match[1]) if match else None
 

@@ -6,7 +6,8 @@ epoch never go back. MAN-4 a segment has rows, ordered bounds, and its offsets a
 segment name occurs twice. MAN-6 removed segments are there. MAN-7 a producer's (epoch, sequence) never goes back.
 MAN-8 an added segment either holds offsets between the old and the new WAL floor, no more rows than those, or
 replaces removed segments of its stream whose offsets span its own. MAN-9 a shard's WAL is on the object store from
-its first manifest on or never, and its start never goes back.
+its first manifest on or never, and its start never goes back. MAN-10 the ids of a stream, once there, stay there; their
+watermark never goes back, and no run of ids is named twice.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ import msgpack
 
 from core.columns import ColumnKey
 from core.errors import Corrupt, check
+from storage.dedup_run import IdRun, StreamIdRuns, run_names
 from storage.envelope import seal, unseal
 from storage.producers import ProducerKey, ProducerState
 from storage.snapshot import ColumnStats, Segment
 
 MAGIC: Final = b"MLMTMANI"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+
+# What a shard without ids of events writes: an older release, which would store duplicates, must not read on.
+FORMAT_VERSION_WITHOUT_IDS: Final = 1
 
 # A key that an older release passes over: to it the segments have no index.
 INDEXES_KEY: Final = "indexes"
@@ -32,6 +37,9 @@ INDEXES_KEY: Final = "indexes"
 # A shard that has it keeps its WAL on the object store. An older release misses the WAL directory and does not serve.
 WAL_START_KEY: Final = "wal_start"
 
+ID_RUNS_KEY: Final = "id_runs"  # in format version 2
+
+StreamKey = tuple[str, str]  # tenant, stream
 Schema = tuple[tuple[str, str, str], ...]  # (name, path, kind) of each column
 
 
@@ -59,17 +67,22 @@ class Manifest:
     created_at_us: int = 0
     writer: int = 0
     wal_start: WalStart | None = None
+    id_runs: Mapping[StreamKey, StreamIdRuns] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestEdit:
-    """One change: segments to add, names to remove, the new WAL floor and start, all producers (None: as they are)."""
+    """One change: segments to add, names to remove, the new WAL floor and start, all producers (None: as they are).
+
+    `id_runs` are all ids of the streams in it; those of other streams stay as they are.
+    """
 
     add: tuple[Segment, ...] = ()
     remove: tuple[str, ...] = ()
     wal_floor: int | None = None
     producers: Mapping[ProducerKey, ProducerState] | None = None
     wal_start: WalStart | None = None
+    id_runs: Mapping[StreamKey, StreamIdRuns] = field(default_factory=dict)
 
 
 def apply_edit(current: Manifest, edit: ManifestEdit, now_us: int) -> Manifest:
@@ -84,6 +97,7 @@ def apply_edit(current: Manifest, edit: ManifestEdit, now_us: int) -> Manifest:
         producers=current.producers if edit.producers is None else dict(edit.producers),
         created_at_us=max(now_us, current.created_at_us),
         wal_start=current.wal_start if edit.wal_start is None else edit.wal_start,
+        id_runs={**current.id_runs, **edit.id_runs},
     )
     known = {segment.name for segment in current.segments}
     missing = sorted(removed - known)
@@ -136,6 +150,16 @@ def check_successor(current: Manifest, following: Manifest) -> None:
         if before is not None and state is not before:
             forward = (state.epoch, state.last_sequence) >= (before.epoch, before.last_sequence)
             check(forward, "MAN-7", "producer %s goes back from %s to %s", key, before, state)
+    _check_id_runs(current, following)
+
+
+def _check_id_runs(current: Manifest, following: Manifest) -> None:
+    for key, before in current.id_runs.items():
+        after = following.id_runs.get(key)
+        forward = after is not None and after.watermark_us >= before.watermark_us
+        check(forward, "MAN-10", "the ids of stream %s go back", key)
+    runs = sum(len(stream.runs) for stream in following.id_runs.values())
+    check(len(run_names(following.id_runs)) == runs, "MAN-10", "a run of ids is named twice among %d", runs)
 
 
 def encode_manifest(manifest: Manifest, packed: dict[str, bytes] | None = None) -> bytes:
@@ -167,6 +191,9 @@ def encode_manifest(manifest: Manifest, packed: dict[str, bytes] | None = None) 
         body[INDEXES_KEY] = [(segment.index_bytes, segment.index_crc32c) for segment in manifest.segments]
     if manifest.wal_start is not None:
         body[WAL_START_KEY] = list(manifest.wal_start)
+    if not manifest.id_runs:
+        return seal(MAGIC, FORMAT_VERSION_WITHOUT_IDS, body)
+    body[ID_RUNS_KEY] = [(*key, ids.watermark_us, ids.runs) for key, ids in sorted(manifest.id_runs.items())]
     return seal(MAGIC, FORMAT_VERSION, body)
 
 
@@ -190,6 +217,10 @@ def decode_manifest(data: bytes, what: str = "manifest") -> Manifest:
             created_at_us=body["created_at_us"],
             writer=body["writer"],
             wal_start=WalStart(*body[WAL_START_KEY]) if WAL_START_KEY in body else None,
+            id_runs={
+                (tenant, stream): StreamIdRuns(watermark_us, tuple(IdRun(*run) for run in runs))
+                for tenant, stream, watermark_us, runs in body.get(ID_RUNS_KEY, ())
+            },
         )
     except (KeyError, IndexError, TypeError, ValueError, msgpack.UnpackException) as error:
         raise Corrupt(f"{what} has a body of an unexpected shape: {error!r}") from error
@@ -197,7 +228,9 @@ def decode_manifest(data: bytes, what: str = "manifest") -> Manifest:
 
 def _pack_producer(state: ProducerState) -> tuple[Any, ...]:
     offsets = (state.first_offset, state.last_offset)
-    return (state.epoch, state.last_sequence, *offsets, state.position, state.last_seen_us)
+    packed = (state.epoch, state.last_sequence, *offsets, state.position, state.last_seen_us)
+    judged = (state.duplicate_ids, state.late)
+    return (*packed, *judged) if any(judged) else packed
 
 
 def _pack_segment(segment: Segment) -> tuple[Any, ...]:

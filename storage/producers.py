@@ -16,7 +16,8 @@ class ProducerState:
     """The newest epoch of a producer and the last batch accepted in it.
 
     `last_sequence` is -1 before the first batch of the epoch. Offsets are those of the last batch, inclusive, and
-    -1 when there is none. `last_seen_us` is the shard's wall clock at the last change.
+    -1 when there is none. `last_seen_us` is the shard's wall clock at the last change. Of the last batch,
+    `duplicate_ids` events were not stored, and `late` were stored without looking for their ids.
     """
 
     epoch: int
@@ -25,6 +26,8 @@ class ProducerState:
     last_offset: int = -1
     position: bytes | None = None
     last_seen_us: int = 0
+    duplicate_ids: int = 0
+    late: int = 0
 
 
 class Verdict(Enum):
@@ -61,16 +64,28 @@ def opened(state: ProducerState | None, epoch: int, now_us: int) -> ProducerStat
 
 
 def accepted(
-    state: ProducerState, sequence: int, first_offset: int, rows: int, position: bytes | None, now_us: int
+    state: ProducerState,
+    sequence: int,
+    first_offset: int,
+    rows: int,
+    position: bytes | None,
+    now_us: int,
+    duplicate_ids: int = 0,
+    late: int = 0,
 ) -> ProducerState:
-    """The state after a batch was accepted; a batch without a position leaves the last one standing."""
+    """The state after a batch was accepted; a batch without a position leaves the last one standing.
+
+    `rows` are those that were stored; a batch of none has no offsets.
+    """
     return ProducerState(
         epoch=state.epoch,
         last_sequence=sequence,
-        first_offset=first_offset,
-        last_offset=first_offset + rows - 1,
+        first_offset=first_offset if rows else -1,
+        last_offset=first_offset + rows - 1 if rows else -1,
         position=state.position if position is None else position,
         last_seen_us=now_us,
+        duplicate_ids=duplicate_ids,
+        late=late,
     )
 
 

@@ -10,24 +10,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pyarrow as pa
-
-from core.batch import decode_batch
 from core.clock import Clock
-from core.errors import Corrupt, Unavailable
+from core.errors import Unavailable
 from core.ids import ShardId
 from core.limits import WAL_OBJECT_READS_AHEAD
+from storage.dedup import late_in
+from storage.dedup_run import run_names
 from storage.fs import FileSystem
-from storage.keys import index_key, segment_epoch, segments_prefix, shard_prefix
+from storage.keys import ids_prefix, index_key, segment_epoch, segments_prefix, shard_prefix
 from storage.manifest import Manifest, ManifestStore
-from storage.memtable import Memtable, stamp
+from storage.memtable import Memtable
 from storage.object_wal import ObjectWal, ObjectWalOptions
 from storage.object_wal_recovery import remove_before, seal_and_replay
 from storage.objects import ObjectStore
-from storage.producers import ProducerKey, ProducerState, accepted, opened
+from storage.producers import ProducerKey, ProducerState
 from storage.shard import Shard, ShardOptions, ShardState
 from storage.stream_settings import StreamSettings
 from storage.wal import Wal
+from storage.wal_batch import replayed_producer, stored_batch
 from storage.wal_format import BatchRecord, WalRecord
 from storage.wal_recovery import TornTail, replay
 
@@ -142,14 +142,15 @@ def _check_directory(fs: FileSystem, directory: str, shard: ShardId, manifests: 
 
 
 def _remove_orphans(objects: ObjectStore, manifest: Manifest) -> None:
-    """Delete segments and indexes that a crashed flush uploaded and never published; their events are still in the WAL.
+    """Delete what a crashed flush uploaded and never published: segments, indexes, runs of ids. The WAL has the events.
 
     What the manifest does not name belongs to an epoch that is fenced by now, unless its own epoch is newer: then this
     owner was replaced while it opened, and must not touch what its successor writes.
     """
     live = {segment.name for segment in manifest.segments}
     live |= {index_key(segment.name) for segment in manifest.segments if segment.index_bytes}
-    found = objects.list(segments_prefix(manifest.shard))
+    live |= run_names(manifest.id_runs)
+    found = [*objects.list(segments_prefix(manifest.shard)), *objects.list(ids_prefix(manifest.shard))]
     older = [info.key for info in found if info.key not in live and _is_older(info.key, manifest.epoch)]
     objects.delete(older)
     objects.remove_unfinished(shard_prefix(manifest.shard))
@@ -172,29 +173,14 @@ class _Replayed:
     def sink(self, record: WalRecord, synced: bool) -> None:
         """Take the next record."""
         key: ProducerKey = (record.tenant, record.stream, record.producer)
-        self._producers[key] = _replayed(self._producers.get(key), record, self._now_us)
+        late = 0
         if isinstance(record, BatchRecord):
-            batch = stamp(_decode(record), record.first_offset, record.ingested_at_us)
+            batch = stored_batch(record)
+            late = late_in(batch) if record.verdict else 0
             self._memtable.insert((record.tenant, record.stream), batch, record.first_offset, self._now_s)
+        self._producers[key] = replayed_producer(self._producers.get(key), record, self._now_us, late)
 
     def state(self, torn: tuple[TornTail, ...]) -> ShardState:
         """What all records make."""
         tails = tuple(f"{tail.file}: {tail.bytes} bytes from {tail.position} on" for tail in torn)
         return ShardState(self._manifest, self._memtable, self._producers, tails, self._memtable.rows)
-
-
-def _replayed(before: ProducerState | None, record: WalRecord, now_us: int) -> ProducerState:
-    state = opened(before, record.producer_epoch, now_us)
-    if not isinstance(record, BatchRecord) or record.producer_epoch < state.epoch:
-        # A batch of an older epoch: its position was answered to whoever opened the newer one.
-        return state
-    return accepted(state, record.sequence, record.first_offset, record.rows, record.position, record.ingested_at_us)
-
-
-def _decode(record: BatchRecord) -> pa.RecordBatch:
-    try:
-        return decode_batch(record.body)
-    except Corrupt as error:
-        raise Corrupt(
-            f"wal batch at offset {record.first_offset} passes its checksum but does not decode: {error}"
-        ) from error

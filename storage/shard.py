@@ -6,7 +6,9 @@ thread; appends of several callers share one fdatasync or one object.
 
 Invariants: SHD-1 an append is acknowledged only after its WAL record reached the level it names. SHD-2 the memtable
 holds committed batches only, in offset order. SHD-3 the manifest's producers are those of its WAL floor: a batch above
-the floor is known from the WAL alone. SHD-4 a flush writes every row that it took.
+the floor is known from the WAL alone. SHD-4 a flush writes every row that it took. SHD-5 which events
+of a batch are duplicates by id is decided in offset order, before its WAL record, which says it; the next batch knows
+its ids once the record is queued, and the manifest knows them together with its segments.
 """
 
 from __future__ import annotations
@@ -15,14 +17,19 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 
 from core.append import MEMORY, Ack, AppendRequest, ProducerOpened, check_request
 from core.batch import check_batch, decode_batch
 from core.clock import Clock
-from core.errors import Corrupt, InvalidRequest, Overloaded, check
+from core.errors import Corrupt, InvalidRequest, Overloaded, Unavailable, check
 from core.ids import ShardId, check_name, check_producer_id
 from core.limits import PRODUCER_IDLE_S_MAX, PRODUCERS_MAX
+from storage.dedup import BatchIds, Judged, stored_part
+from storage.dedup_flush import write_runs
+from storage.dedup_run import StreamIdRuns, run_names
+from storage.dedup_streams import DedupStreams, rule_of
 from storage.fs import DirectoryLock
 from storage.keys import segment_number
 from storage.manifest import Manifest, ManifestEdit, ManifestStore
@@ -33,7 +40,8 @@ from storage.segment_writer import write_segments
 from storage.snapshot import Segment, StreamSnapshot
 from storage.stream_settings import StreamSettings
 from storage.wal import OnCommitted, Ticket, WriteAheadLog
-from storage.wal_format import BatchRecord, OpenProducerRecord, WalRecord
+from storage.wal_batch import advanced
+from storage.wal_format import BatchRecord, DuplicatesRecord, IdVerdict, OpenProducerRecord, WalRecord
 
 # How long a refused producer should wait: a flush of one full memtable takes about a second on one core.
 RETRY_AFTER_S = 0.2
@@ -80,6 +88,8 @@ class _Counters:
     overloaded: int = 0
     flushes: int = 0
     flushed_rows: int = 0
+    duplicate_ids: int = 0
+    late: int = 0
     flush_failures: int = 0
     last_flush_error: str = ""
 
@@ -124,6 +134,8 @@ class Shard:
         self._pending = _Pending(dict(state.producers))
         self._next_offset = state.memtable.next_offset
         self._next_segment = 0
+        self._ids = DedupStreams(options.shard, objects, stream_settings, self._stored)
+        self._doomed_runs: set[str] = set()  # guarded by _flush_lock
         self._counters = _Counters()
         self._torn_tails = state.torn_tails
         self._replayed_rows = state.replayed_rows
@@ -141,6 +153,7 @@ class Shard:
         level = self._wal.granted(request.level)
         producer: ProducerKey = (request.tenant, request.stream, request.producer)
         batch = self._decode(request)
+        ids = self._ids.ids_of((request.tenant, request.stream), batch)
         with self._lock:
             verdict = self._judge(request, producer)
             if verdict is Verdict.NEXT and not self._has_room(batch):
@@ -148,7 +161,7 @@ class Shard:
                 verdict = self._judge(request, producer)  # much may have happened meanwhile
             if verdict is Verdict.NEXT:
                 self._admit(batch)
-                first_offset, ticket = self._enqueue(request, producer, batch)
+                state, ticket = self._enqueue(request, producer, batch, ids)
             else:
                 # A batch that was committed at a lower level, or replayed from a tail, must reach this level too:
                 # logging the open epoch again is harmless and makes everything before it durable.
@@ -157,8 +170,7 @@ class Shard:
         self._wal.commit(ticket)
         if verdict is Verdict.DUPLICATE:
             return self._duplicate(request, producer, level)
-        last_offset = first_offset + batch.num_rows - 1
-        return Ack(self.options.shard, self._manifest.epoch, first_offset, last_offset, level, False)
+        return self._ack(state, level, False)
 
     def open_producer(self, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
         """Begin the producer's next epoch, durably, and fence its older ones."""
@@ -201,8 +213,16 @@ class Shard:
                 retry_after=RETRY_AFTER_S,
             )
 
-    def _enqueue(self, request: AppendRequest, producer: ProducerKey, batch: pa.RecordBatch) -> tuple[int, Ticket]:
+    def _enqueue(
+        self, request: AppendRequest, producer: ProducerKey, batch: pa.RecordBatch, ids: BatchIds | None
+    ) -> tuple[ProducerState, Ticket]:
         first_offset, now_us = self._next_offset, self._clock.now_us()
+        stream: StreamKey = (request.tenant, request.stream)
+        judged = None if ids is None else self._ids.judge(stream, ids, now_us)
+        if judged is not None and judged.duplicates == batch.num_rows:
+            return self._enqueue_nothing(request, producer, judged, now_us)
+        if judged is not None:
+            batch = stored_part(batch, judged.kept, judged.late_before_us)
         record = BatchRecord(
             tenant=request.tenant,
             stream=request.stream,
@@ -214,33 +234,56 @@ class Shard:
             rows=batch.num_rows,
             ingested_at_us=now_us,
             body=request.body,
+            verdict=None if judged is None else _verdict(judged),
         )
         ticket = self._wal.enqueue(record, sync=request.level != MEMORY)
+        if judged is not None:
+            self._ids.take(stream, judged)
+        counts = (judged.duplicates, judged.late) if judged is not None else (0, 0)
         state = self._pending.producers[producer]
-        state = accepted(state, request.sequence, first_offset, batch.num_rows, request.position, now_us)
+        state = accepted(state, request.sequence, first_offset, batch.num_rows, request.position, now_us, *counts)
         self._pending.producers[producer] = state
         stamped = stamp(batch, first_offset, now_us)
-        self._pending.batches[first_offset] = _Accepted((request.tenant, request.stream), producer, stamped, state)
+        self._pending.batches[first_offset] = _Accepted(stream, producer, stamped, state)
         self._pending.bytes += batch_bytes(stamped)
         self._next_offset = first_offset + batch.num_rows
-        return first_offset, ticket
+        return state, ticket
+
+    def _enqueue_nothing(
+        self, request: AppendRequest, producer: ProducerKey, judged: Judged, now_us: int
+    ) -> tuple[ProducerState, Ticket]:
+        """A batch of duplicates only: its producer goes on, as durably as if something had been stored."""
+        record = DuplicatesRecord(
+            *producer, request.epoch, request.sequence, request.position, now_us, judged.duplicates
+        )
+        ticket = self._wal.enqueue(record, sync=request.level != MEMORY)
+        state = self._pending.producers[producer] = advanced(self._pending.producers[producer], record)
+        return state, ticket
 
     def _duplicate(self, request: AppendRequest, producer: ProducerKey, level: str) -> Ack:
         with self._lock:
             self._counters.duplicates += 1
             state = self._committed[producer]
         known = state.epoch == request.epoch and state.last_sequence == request.sequence
-        first, last = (state.first_offset, state.last_offset) if known else (-1, -1)
-        return Ack(self.options.shard, self._manifest.epoch, first, last, level, True)
+        return self._ack(state if known else ProducerState(request.epoch), level, True)
+
+    def _ack(self, state: ProducerState, level: str, duplicate: bool) -> Ack:
+        offsets, counts = (state.first_offset, state.last_offset), (state.duplicate_ids, state.late)
+        return Ack(self.options.shard, self._manifest.epoch, *offsets, level, duplicate, *counts)
 
     def _on_committed(self, records: Sequence[WalRecord]) -> None:
         """Called by the WAL, in order, when `records` reached their level: only now they become visible."""
         with self._lock:
             for record in records:
-                if isinstance(record, OpenProducerRecord):
+                if not isinstance(record, BatchRecord):
                     key: ProducerKey = (record.tenant, record.stream, record.producer)
                     now_us = self._clock.now_us()
-                    self._committed[key] = opened(self._committed.get(key), record.producer_epoch, now_us)
+                    state = opened(self._committed.get(key), record.producer_epoch, now_us)
+                    if isinstance(record, DuplicatesRecord):
+                        state = advanced(state, record)
+                        self._counters.batches += 1
+                        self._counters.duplicate_ids += record.duplicates
+                    self._committed[key] = state
                     continue
                 entry = self._pending.batches.pop(record.first_offset)
                 self._pending.bytes -= batch_bytes(entry.batch)
@@ -248,6 +291,8 @@ class Shard:
                 self._committed[entry.producer] = entry.state
                 self._counters.batches += 1
                 self._counters.rows += record.rows
+                self._counters.duplicate_ids += entry.state.duplicate_ids
+                self._counters.late += entry.state.late
 
     # --- flush ----------------------------------------------------------------------------------------------------
 
@@ -273,14 +318,15 @@ class Shard:
             if frozen is None:
                 return 0
             try:
-                segments = self._write(frozen)
-                manifest = self._publish(frozen, segments)
+                segments, id_runs = self._write(frozen), self._write_ids(frozen)
+                manifest = self._publish(frozen, segments, id_runs)
             except Exception as error:
                 self._counters.flush_failures += 1
                 self._counters.last_flush_error = f"{type(error).__name__}: {error}"
                 raise
             self._wal.rotate()
             self._wal.remove_below(manifest.wal_floor, manifest.wal_start)
+            self._remove_runs()
             return frozen.rows
 
     def _freeze(self) -> Memtable | None:
@@ -303,20 +349,49 @@ class Shard:
         check(written == frozen.rows, "SHD-4", "flush wrote %d of %d rows", written, frozen.rows)
         return segments
 
+    def _write_ids(self, frozen: Memtable) -> dict[StreamKey, StreamIdRuns]:
+        written: dict[StreamKey, StreamIdRuns] = {}
+        for key, batches in frozen.batches.items():
+            rule = rule_of(self._stream_settings(*key))
+            if rule is not None:
+                before, shard = self._manifest.id_runs.get(key), self.options.shard
+                written[key] = write_runs(
+                    before, batches, key, rule, shard, new_name=self._segment_number, objects=self._objects
+                )
+        return written
+
+    def _remove_runs(self) -> None:
+        """Delete the runs of ids that the manifest no longer names; those that cannot be are tried again."""
+        try:
+            self._objects.delete(sorted(self._doomed_runs))
+        except Unavailable:
+            self._manifests.delete_failures += 1
+        else:
+            self._doomed_runs.clear()
+
+    def _stored(self, key: StreamKey) -> tuple[StreamIdRuns | None, list[pa.RecordBatch]]:
+        """The runs of a stream's ids, and its events above the WAL floor, at one instant."""
+        with self._lock:
+            memtables = [self._active] if self._frozen is None else [self._frozen, self._active]
+            batches = [batch for memtable in memtables for batch in memtable.snapshot(key)]
+            return self._manifest.id_runs.get(key), batches
+
     def _segment_number(self) -> str:
-        """A name part that no other segment of this shard ever had or will have: epoch and number within it."""
+        """A name part that no other segment or run of this shard ever had or will have: epoch and number within it."""
         self._next_segment += 1
         return segment_number(self._manifest.epoch, self._next_segment)
 
-    def _publish(self, frozen: Memtable, segments: list[Segment]) -> Manifest:
+    def _publish(self, frozen: Memtable, segments: list[Segment], id_runs: dict[StreamKey, StreamIdRuns]) -> Manifest:
         producers = retained(self._frozen_producers, self._clock.now_us(), PRODUCER_IDLE_S_MAX, PRODUCERS_MAX)
         edit = ManifestEdit(
             add=tuple(segments),
             wal_floor=frozen.next_offset,
             producers=producers,
             wal_start=self._wal.start_at(frozen.next_offset),
+            id_runs=id_runs,
         )
-        manifest = self._manifests.publish(edit)
+        before, manifest = self._manifest, self._manifests.publish(edit)
+        self._doomed_runs |= run_names(before.id_runs) - run_names(manifest.id_runs)
         with self._lock:
             self._manifest = manifest
             self._frozen = None
@@ -395,6 +470,9 @@ class Shard:
                 "batches": counters.batches,
                 "rows": counters.rows,
                 "duplicates": counters.duplicates,
+                "duplicate_ids": counters.duplicate_ids,
+                "late": counters.late,
+                **self._ids.status(),
                 "overloaded": counters.overloaded,
                 "flushes": counters.flushes,
                 "flushed_rows": counters.flushed_rows,
@@ -431,3 +509,8 @@ class Shard:
         self._wal.abandon()
         if self._directory_lock is not None:
             self._directory_lock.release()
+
+
+def _verdict(judged: Judged) -> IdVerdict:
+    dropped = b"" if judged.kept is None else np.packbits(~judged.kept, bitorder="little").tobytes()
+    return IdVerdict(dropped, judged.late_before_us)

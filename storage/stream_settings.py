@@ -8,10 +8,12 @@ from typing import Any, Final
 from core.errors import InvalidSettings
 from core.ids import check_name
 from core.limits import EVENT_PATHS_MAX, MAX_PATHS_DEFAULT, PATH_BYTES_MAX
-from storage.windows import AUTO, ladder
+from storage.windows import AUTO, DAY_US, ladder
 
 SORT_KEY_DEFAULT: Final = ("service", "timestamp")
 SORT_KEY_PATHS_MAX: Final = 8  # each costs a pass over the rows at every flush
+DEDUP_WINDOW_US_MIN: Final = 1_000_000
+DEDUP_WINDOW_US_MAX: Final = 366 * DAY_US
 
 # Stamped when the stream is made: two requests for the same stream may differ in them.
 _NOT_COMPARED: Final = ("created_at_us", "placements")
@@ -31,6 +33,8 @@ class StreamSettings:
     """One stream: `sort_key` and `timestamp` are dotted paths, `window` is "auto" or a width in microseconds.
 
     `timestamp` names the event-time attribute; None takes the first of "timestamp" and "@timestamp" that is present.
+    `dedup_key` is the path of the event's id, None stores every event; `dedup_window` is how much older in event time
+    than the newest an event may be and still be compared, in microseconds.
     """
 
     name: str
@@ -40,13 +44,15 @@ class StreamSettings:
     window: str | int = AUTO
     created_at_us: int = 0
     placements: tuple[Placement, ...] = ()
+    dedup_key: str | None = None
+    dedup_window: int = DAY_US
 
 
 def check_settings(settings: StreamSettings) -> StreamSettings:
     """Return `settings` when every value is in its range, else raise InvalidName or InvalidSettings."""
     check_name("stream", settings.name)
     ladder(settings.window)
-    for path in (*settings.sort_key, *([] if settings.timestamp is None else [settings.timestamp])):
+    for path in (*settings.sort_key, *(path for path in (settings.timestamp, settings.dedup_key) if path is not None)):
         if not path or len(path.encode()) > PATH_BYTES_MAX:
             raise InvalidSettings(f"path {path[:80]!r} is not allowed: use 1 to {PATH_BYTES_MAX} bytes")
     if len(settings.sort_key) > SORT_KEY_PATHS_MAX or len(set(settings.sort_key)) < len(settings.sort_key):
@@ -55,6 +61,13 @@ def check_settings(settings: StreamSettings) -> StreamSettings:
         )
     if not 1 <= settings.max_paths <= EVENT_PATHS_MAX:
         raise InvalidSettings(f"max_paths {settings.max_paths} is not allowed: use 1 to {EVENT_PATHS_MAX}")
+    if not DEDUP_WINDOW_US_MIN <= settings.dedup_window <= DEDUP_WINDOW_US_MAX:
+        raise InvalidSettings(
+            f"dedup_window {settings.dedup_window} is not allowed: use {DEDUP_WINDOW_US_MIN} to {DEDUP_WINDOW_US_MAX} "
+            "microseconds"
+        )
+    if settings.dedup_key is None and settings.dedup_window != DAY_US:
+        raise InvalidSettings("dedup_window means nothing without dedup_key: name the path of the id as well")
     return settings
 
 
@@ -74,6 +87,9 @@ def settings_to_plain(settings: StreamSettings) -> dict[str, Any]:
     plain = {field.name: getattr(settings, field.name) for field in fields(StreamSettings)}
     plain["sort_key"] = list(settings.sort_key)
     plain["placements"] = [[p.version, p.from_us, p.shards] for p in settings.placements]
+    if settings.dedup_key is None:
+        # An older release, which knows neither, reads on; with a key it must not write: it would store duplicates.
+        del plain["dedup_key"], plain["dedup_window"]
     return plain
 
 

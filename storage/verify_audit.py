@@ -95,7 +95,7 @@ def _trace(place: StoragePlace, shard: int, key: ProducerKey) -> Trace | None:
         return None
     batches: dict[int, Batch] = {}  # by first offset; what is nearer to the batch itself replaces what is farther
     for version, state in _told_by_manifests(place.objects, shard, key):
-        if state.last_sequence >= 0:
+        if state.first_offset >= 0:
             source = f"manifest version {version}"
             offsets = (state.first_offset, state.last_offset)
             batch = Batch(state.epoch, state.last_sequence, *offsets, state.position, source)
@@ -184,7 +184,8 @@ def _holes(batches: list[Batch], newest: ProducerState) -> list[str]:
             if sequence > following:
                 span = f"{following}" if sequence == following + 1 else f"{following}-{sequence - 1}"
                 told.append(
-                    f"epoch {epoch}, sequence {span}: stored, in segments; their offsets are not known any more"
+                    f"epoch {epoch}, sequence {span}: stored, in segments (or duplicates by id); "
+                    "their offsets are not known any more"
                 )
             following = max(following, sequence + 1)
     older = epochs[0] - 1

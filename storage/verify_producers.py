@@ -11,7 +11,8 @@ from core.errors import Corrupt
 from storage.manifest import Manifest
 from storage.producers import ProducerKey, ProducerState, accepted, opened
 from storage.verify_report import CORRUPT, DISORDER, DOUBLE, GAP, WRONG, Findings
-from storage.wal_format import BatchRecord, WalRecord
+from storage.wal_batch import advanced
+from storage.wal_format import BatchRecord, DuplicatesRecord, WalRecord
 
 _TELL = "keep the storage as it is and compare with the producer's source: retries of it may be stored twice or refused"
 
@@ -26,7 +27,7 @@ def check_states(manifest: Manifest, where: str, found: Findings) -> None:
     for key, state in manifest.producers.items():
         begun = state.last_sequence >= 0
         sane = -1 <= state.first_offset <= state.last_offset and state.last_sequence >= -1 and state.epoch >= 1
-        if not sane or (begun and state.first_offset < 0):
+        if not sane or (begun and state.first_offset < 0 and not state.duplicate_ids):
             found.add(WRONG, where, f"it has an impossible state of {producer_text(key)}: {state}", _TELL)
         elif state.last_offset >= manifest.wal_floor:
             message = f"the last batch of {producer_text(key)} ends at offset {state.last_offset}"
@@ -48,7 +49,11 @@ class WalRecords:
         """Take the next record."""
         key: ProducerKey = (record.tenant, record.stream, record.producer)
         if not isinstance(record, BatchRecord):
-            self._states[key] = opened(self._states.get(key), record.producer_epoch, 0)
+            state = opened(self._states.get(key), record.producer_epoch, 0)
+            if isinstance(record, DuplicatesRecord) and record.producer_epoch == state.epoch:
+                self._check_gap(key, record, state, f"wal of shard {self._manifest.shard}")
+                state = advanced(state, record)
+            self._states[key] = state
             return
         floor, end = self._manifest.wal_floor, record.first_offset + record.rows
         where = f"wal of shard {self._manifest.shard}, offset {record.first_offset}"
@@ -68,8 +73,10 @@ class WalRecords:
         except Corrupt as error:
             self._found.add(CORRUPT, where, f"the batch passes its checksum but does not decode: {error}")
             return
-        if rows != record.rows:
-            self._found.add(WRONG, where, f"the batch has {rows} rows, its record says {record.rows}")
+        duplicates = record.verdict.duplicates if record.verdict else 0
+        if rows - duplicates != record.rows:
+            message = f"the batch has {rows} rows, {duplicates} of them duplicates, its record says {record.rows}"
+            self._found.add(WRONG, where, message)
         if self._streams is not None and (record.tenant, record.stream) not in self._streams:
             message = f"its stream {record.tenant}/{record.stream} is not in the catalog, so no query finds it"
             self._found.add(WRONG, where, message)
@@ -82,15 +89,21 @@ class WalRecords:
             self._found.add(DISORDER, where, message, "nothing: it was accepted before the newer epoch was")
             self._states[key] = state
             return
-        if sequence > expected:
-            missing = f"{expected}" if sequence == expected + 1 else f"{expected}-{sequence - 1}"
-            message = f"sequence {missing} of {who}, epoch {state.epoch}, is not there, though {sequence} is"
-            self._found.add(GAP, where, message, _TELL)
-        elif sequence < expected:
+        self._check_gap(key, record, state, where)
+        if sequence < expected:
             message = f"sequence {sequence} of {who}, epoch {state.epoch}, is stored although {expected - 1} was before"
             self._found.add(DOUBLE, where, message, _TELL)
         last = max(sequence, state.last_sequence)
         self._states[key] = accepted(state, last, record.first_offset, record.rows, record.position, 0)
+
+    def _check_gap(
+        self, key: ProducerKey, record: BatchRecord | DuplicatesRecord, state: ProducerState, where: str
+    ) -> None:
+        sequence, expected = record.sequence, state.last_sequence + 1
+        if sequence > expected:
+            missing = f"{expected}" if sequence == expected + 1 else f"{expected}-{sequence - 1}"
+            message = f"sequence {missing} of {producer_text(key)}, epoch {state.epoch}, is not there"
+            self._found.add(GAP, where, f"{message}, though {sequence} is", _TELL)
 
     def finish(self, where: str) -> None:
         """Compare the manifest's state of each producer with its last batch that the WAL has below the floor."""

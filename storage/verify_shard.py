@@ -14,6 +14,7 @@ from typing import Final
 from core.errors import Corrupt, Fenced, MalamuteError, Unavailable
 from core.ids import ShardId
 from storage.catalog import Catalog
+from storage.dedup_run import run_names
 from storage.keys import (
     index_key,
     manifest_prefix,
@@ -24,6 +25,7 @@ from storage.keys import (
 )
 from storage.manifest import Manifest, ManifestStore
 from storage.snapshot import Segment
+from storage.verify_ids import verify_ids
 from storage.verify_manifests import check_manifests
 from storage.verify_offsets import Coverage, Range, count_of, ranges_text
 from storage.verify_producers import WalRecords
@@ -94,6 +96,7 @@ class _ShardCheck:
             return self._report, self._found
         self._segments(manifest, 0)
         manifest = self._rest(manifest)
+        self._ids(manifest)
         self._orphans(manifest)
         self._report.live = self._report.live or is_served(self._place.directory)
         self._report.epoch, self._report.manifest_version = manifest.epoch, manifest.version
@@ -226,6 +229,20 @@ class _ShardCheck:
         note_failure(self._place, manifest, failure, found)
         return None, records
 
+    # --- ids ------------------------------------------------------------------------------------------------------
+
+    def _ids(self, manifest: Manifest) -> None:
+        """Verify the runs of ids, again when a flush replaced some of them meanwhile."""
+        for _ in range(_ROUNDS_MAX):
+            found = Findings(self._task.shard)
+            _, size = verify_ids(self._objects, manifest, found)
+            newest = self._newest() or manifest
+            if not found.items or newest.id_runs == manifest.id_runs:
+                break
+            manifest = newest
+        self._found.extend(found)
+        self._report.bytes += size
+
     # --- orphans --------------------------------------------------------------------------------------------------
 
     def _orphans(self, manifest: Manifest) -> None:
@@ -235,6 +252,7 @@ class _ShardCheck:
         segments = (*manifest.segments, *newest.segments)
         named = {segment.name for segment in segments}
         named |= {index_key(segment.name) for segment in segments if segment.index_bytes}
+        named |= run_names(manifest.id_runs) | run_names(newest.id_runs)
         advice = "nothing: the shard removes it when it opens the next time"
         for key in self._unnamed(keys, named):
             if self._report.live and (segment_epoch(key) or 0) >= manifest.epoch:

@@ -205,7 +205,7 @@ def located(place: WalPlace, manifest: Manifest) -> Iterator[tuple[str, int, Wal
     for name in sorted(place.fs.list(place.directory or ""), key=lambda name: parse_name(name) or (0, 0)):
         if parse_name(name) and place.directory is not None:
             for shown in inspect_wal(place.fs, f"{place.directory}/{name}"):
-                if shown["type"] == "BATCH" and shown["ok"]:
+                if shown["type"] in ("BATCH", "JUDGED_BATCH") and shown["ok"]:
                     yield f"{place.directory}/{name}", shown["position"], BatchRecord(**shown["header"], body=b"")
 
 

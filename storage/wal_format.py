@@ -30,6 +30,7 @@ FRAME_BYTES: Final = _FRAME.size
 _SEED: Final = struct.Struct("<QQIB3xI")  # file id, position, payload length, type, msgpack header length
 _CONTROL: Final = struct.Struct("<QQ")  # synced position (see Control), next offset
 _ALIGNMENT: Final = 8
+_BATCH: Final = (str, str, str, int, int, (bytes, type(None)), int, int, int)  # the header of a BATCH
 _NAME: Final = re.compile(r"(\d{8,})-(\d{8,})\.wal\Z")
 
 
@@ -41,11 +42,32 @@ class RecordType(IntEnum):
     MARK = 3  # up to where the file was synced
     SEAL = 4  # the same, and nothing follows
     FENCE = 5  # in an object: a newer owner ended the log of this epoch here
+    JUDGED_BATCH = 6  # a batch with what was decided of its events by their ids
+    DUPLICATES = 7  # a batch of which no event was stored
+
+
+class IdVerdict(NamedTuple):
+    """What was decided of a batch of a stream with a dedup key, so that a replay needs no ids to decide it again.
+
+    `dropped` has a bit for each event of the body, lowest first, set where it is a duplicate; no bytes when none is.
+    Events with a time before `late_before_us` were stored without looking for their ids.
+    """
+
+    dropped: bytes
+    late_before_us: int
+
+    @property
+    def duplicates(self) -> int:
+        """How many events of the body are not stored."""
+        return int.from_bytes(self.dropped, "little").bit_count()
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRecord:
-    """One accepted batch: `rows` events from `first_offset` on; `body` is core.batch.encode_batch's bytes."""
+    """One accepted batch: `rows` events from `first_offset` on; `body` is core.batch.encode_batch's bytes.
+
+    With a verdict, `rows` of the events in the body are stored.
+    """
 
     tenant: str
     stream: str
@@ -57,6 +79,7 @@ class BatchRecord:
     rows: int
     ingested_at_us: int
     body: pa.Buffer | bytes | memoryview
+    verdict: IdVerdict | None = None  # None: the stream has no dedup key
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +92,24 @@ class OpenProducerRecord:
     producer_epoch: int
 
 
-WalRecord = BatchRecord | OpenProducerRecord
+@dataclass(frozen=True, slots=True)
+class DuplicatesRecord:
+    """A batch all of whose `duplicates` events were there already: its producer went on, and nothing was stored.
+
+    Replaying it twice changes nothing: the largest (epoch, sequence) wins.
+    """
+
+    tenant: str
+    stream: str
+    producer: str
+    producer_epoch: int
+    sequence: int
+    position: bytes | None
+    ingested_at_us: int
+    duplicates: int
+
+
+WalRecord = BatchRecord | OpenProducerRecord | DuplicatesRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,20 +177,12 @@ def decode_file_header(data: bytes, path: str) -> FileHeader:
 
 def encode_header(record: WalRecord) -> bytes:
     """The msgpack header of a record, without its body."""
-    if isinstance(record, OpenProducerRecord):
-        values: tuple[Any, ...] = (record.tenant, record.stream, record.producer, record.producer_epoch)
-    else:
-        values = (
-            record.tenant,
-            record.stream,
-            record.producer,
-            record.producer_epoch,
-            record.sequence,
-            record.position,
-            record.first_offset,
-            record.rows,
-            record.ingested_at_us,
-        )
+    values: tuple[Any, ...] = (record.tenant, record.stream, record.producer, record.producer_epoch)
+    if isinstance(record, DuplicatesRecord):
+        values += (record.sequence, record.position, record.ingested_at_us, record.duplicates)
+    elif isinstance(record, BatchRecord):
+        values += (record.sequence, record.position, record.first_offset, record.rows, record.ingested_at_us)
+        values += record.verdict or ()
     packed: bytes = msgpack.packb(values)
     return packed
 
@@ -164,7 +196,10 @@ def encode_record(file_id: int, position: int, record: WalRecord, header: bytes)
     """The bytes of a record at `position`, a multiple of 8 in all; the body is not copied."""
     if isinstance(record, OpenProducerRecord):
         return _encode(file_id, position, RecordType.OPEN_PRODUCER, header, b"")
-    return _encode(file_id, position, RecordType.BATCH, header, record.body)
+    if isinstance(record, DuplicatesRecord):
+        return _encode(file_id, position, RecordType.DUPLICATES, header, b"")
+    type_ = RecordType.BATCH if record.verdict is None else RecordType.JUDGED_BATCH
+    return _encode(file_id, position, type_, header, record.body)
 
 
 def encode_control(file_id: int, position: int, control: Control) -> bytes:
@@ -213,9 +248,14 @@ def decode_frame(data: pa.Buffer, frame: Frame, path: str) -> WalRecord | Contro
     if frame.type in (RecordType.MARK, RecordType.SEAL) and header.size == _CONTROL.size:
         return decode_control(data, frame)
     try:
+        body = data.slice(frame.body_start, frame.body_end - frame.body_start)
         if frame.type == RecordType.BATCH:
-            values = _typed(header, (str, str, str, int, int, (bytes, type(None)), int, int, int))
-            return BatchRecord(*(*values, data.slice(frame.body_start, frame.body_end - frame.body_start)))
+            return BatchRecord(*(*_typed(header, _BATCH), body))
+        if frame.type == RecordType.JUDGED_BATCH:
+            *values, dropped, late_before_us = _typed(header, (*_BATCH, bytes, int))
+            return BatchRecord(*(*values, body, IdVerdict(dropped, late_before_us)))
+        if frame.type == RecordType.DUPLICATES:
+            return DuplicatesRecord(*_typed(header, (str, str, str, int, int, (bytes, type(None)), int, int)))
         if frame.type == RecordType.OPEN_PRODUCER:
             return OpenProducerRecord(*_typed(header, (str, str, str, int)))
     except ValueError as error:

@@ -42,8 +42,10 @@ class LocalObjectStore:
             self._write(temporary, data)
             try:
                 self._fs.link(temporary, path)
-            except OSError:
+            except OSError as error:
                 self._discard(temporary)
+                if not isinstance(error, FileExistsError) and self._is_there(path):
+                    raise UnknownOutcome(f"object {key!r} may have been created: {_reason(error)}: retry") from error
                 raise
         except FileExistsError as error:
             self._sync_found(directory, key)
@@ -72,6 +74,13 @@ class LocalObjectStore:
         # A temporary that stays costs disk, nothing else; the error that made it useless is the one to report.
         with contextlib.suppress(OSError):
             self._fs.unlink(temporary)
+
+    def _is_there(self, path: str) -> bool:
+        # A link may be reported as failed and be done all the same; what cannot be looked at may be there.
+        try:
+            return self._fs.exists(path)
+        except OSError:
+            return True
 
     def _sync_found(self, directory: str, key: str) -> None:
         # The caller will act on an object that another writer may have linked an instant ago: make the name durable.

@@ -24,6 +24,7 @@ from storage.objects import AlreadyExists, ObjectStore
 from storage.open_objects import open_object_store
 from storage.remote_objects import RemoteObjectStore, RetryBudget
 from tests.support import s3
+from tests.support.faultfs import Fault, FaultFileSystem
 from tests.support.simfs import SimFileSystem
 
 SERVERS = {"seaweedfs": s3.seaweedfs, "moto": s3.moto}
@@ -206,6 +207,16 @@ def test_a_failure_after_the_name_exists_is_an_unknown_outcome(tmp_path: Path) -
     (tmp_path / "a").mkdir()
     with pytest.raises(UnknownOutcome):
         LocalObjectStore(str(tmp_path), FailingFileSystem("sync_directory", errno.EIO)).put_new("a/b", b"1")
+
+
+def test_a_link_that_was_reported_as_failed_and_was_made_is_an_unknown_outcome() -> None:
+    fs = FaultFileSystem(SimFileSystem(), [Fault("link", 1, errno.EIO, after=True)])
+    store = LocalObjectStore("/root", fs)
+    with pytest.raises(UnknownOutcome, match="may have been created"):
+        store.put_new("a/b", b"1")
+    assert store.get("a/b") == b"1"
+    with pytest.raises(AlreadyExists):
+        store.put_new("a/b", b"1")
 
 
 class FlakyObstore:

@@ -94,11 +94,11 @@ def _run(choice: Choice, make: Make, unit: str, once: bool, as_json: bool) -> bo
 @contextmanager
 def _told_to_end(stopping: threading.Event) -> Iterator[None]:
     """SIGTERM and Ctrl-C set `stopping`; the second one ends the process as ever."""
-    before: dict[int, Any] = {}
+    before: dict[signal.Signals, Any] = {}
 
     def end(number: int, frame: object) -> None:
         stopping.set()
-        signal.signal(number, before[number])
+        signal.signal(number, before[signal.Signals(number)])
 
     for ending in (signal.SIGTERM, signal.SIGINT):
         before[ending] = signal.signal(ending, end)

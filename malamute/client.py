@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from types import TracebackType
 from typing import Any
 
@@ -12,9 +13,8 @@ from core.append import LEVELS
 from core.clock import Clock, SystemClock
 from core.errors import InvalidRequest
 from core.ids import check_name, check_producer_id
-from core.placement import shard_of
-from ingest.routing import SpreadSender
-from ingest.sender import Sender, Sent
+from ingest.routing import SpreadSender, producer_sender
+from ingest.sender import Sent
 from ingest.shredded import Shredded, ShredSettings
 from malamute.producer import Producer
 from malamute.questions import Questions
@@ -43,13 +43,19 @@ class Client(Questions):
         sort_key: list[str] | None = None,
         timestamp: str | None = None,
         max_paths: int | None = None,
+        dedup_key: str | None = None,
+        dedup_window: timedelta | None = None,
     ) -> StreamSettings:
         """Create a stream, or confirm that it exists with these settings.
 
         `sort_key` are paths by which segments are sorted (default service, timestamp); `timestamp` is the attribute
-        that holds the event time (default: "timestamp" or "@timestamp", whichever an event has).
+        that holds the event time (default: "timestamp" or "@timestamp", whichever an event has). With a `dedup_key`,
+        the path of the event's id, an event is stored once however often it is sent, as long as it is not older in
+        event time than the newest by more than `dedup_window` (default one day); see docs/dedup.md.
         """
-        given = {"sort_key": tuple(sort_key) if sort_key else None, "timestamp": timestamp, "max_paths": max_paths}
+        given: dict[str, Any] = {"timestamp": timestamp, "max_paths": max_paths, "dedup_key": dedup_key}
+        given["sort_key"] = tuple(sort_key) if sort_key else None
+        given["dedup_window"] = None if dedup_window is None else dedup_window // timedelta(microseconds=1)
         settings = StreamSettings(stream, **{key: value for key, value in given.items() if value is not None})
         self._streams[stream] = self._ask("ensure_stream", self._tenant, settings, stream)
         return self._streams[stream]
@@ -78,16 +84,16 @@ class Client(Questions):
     def producer(self, producer_id: str, *, stream: str, durability: str | None = None) -> Producer:
         """Open the named producer: fences its older incarnations and knows the position they left."""
         check_producer_id(producer_id)
-        self._settings(stream)
-        shard = shard_of(self._tenant, stream, producer_id, self._transport.shards)
+        settings = self._settings(stream)
         receipt = Receipt()
         level = _check_level(durability or self._level)
-        sender = Sender(
+        sender = producer_sender(
             self._transport,
-            shard,
+            self._transport.shards,
             self._tenant,
             stream,
             producer_id,
+            settings.dedup_key,
             level=level,
             on_sent=lambda sent: _count(receipt, sent),
         )
@@ -137,28 +143,30 @@ class Client(Questions):
                 yield piece
 
     def _writer(self, stream: str, level: str) -> _Writer:
-        self._settings(stream)
+        settings = self._settings(stream)
         idle = self._idle_senders.setdefault((stream, _check_level(level)), deque())
         try:
             return idle.pop()
         except IndexError:
-            return _Writer(self._transport, self._tenant, stream, level)
+            return _Writer(self._transport, self._tenant, stream, level, settings.dedup_key)
 
 
 class _Writer:
     """A spread sender and the receipt of the write that uses it now."""
 
-    def __init__(self, transport: Transport, tenant: str, stream: str, level: str) -> None:
+    def __init__(self, transport: Transport, tenant: str, stream: str, level: str, dedup_key: str | None) -> None:
         self.level = level
         self.receipt = Receipt()
         self.spread = SpreadSender(
-            transport, transport.shards, tenant, stream, level, lambda sent: _count(self.receipt, sent)
+            transport, transport.shards, tenant, stream, level, lambda sent: _count(self.receipt, sent), dedup_key
         )
 
 
 def _count(receipt: Receipt, sent: Sent) -> None:
     receipt.accepted += sent.rows
     receipt.duplicates += sent.rows if sent.ack.duplicate else 0
+    receipt.duplicate_ids += sent.ack.duplicate_ids
+    receipt.late += sent.ack.late
     receipt.last_ack = sent.ack
 
 

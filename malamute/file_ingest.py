@@ -62,6 +62,8 @@ class Tally:
 
     accepted: int = 0
     duplicates: int = 0
+    duplicate_ids: int = 0
+    late: int = 0
     rejected: int = 0
     timestamps_missing: int = 0
     timestamps_unreadable: int = 0
@@ -71,6 +73,8 @@ class Tally:
         """Count one acknowledged batch; given to a sender as its `on_sent`."""
         self.accepted += sent.rows
         self.duplicates += sent.rows if sent.ack.duplicate else 0
+        self.duplicate_ids += sent.ack.duplicate_ids
+        self.late += sent.ack.late
 
 
 def total_bytes(files: Sequence[str]) -> int | None:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from core.batch import check_batch
 from core.errors import InvalidRequest, Unavailable
 from core.limits import BATCH_ROWS_TARGET, LINGER_S_DEFAULT, PRODUCER_QUEUE_BATCHES_MAX
-from ingest.sender import Sender
+from ingest.routing import ProducerSender
 from ingest.shredded import Shredded
 from malamute.receipt import Receipt
 
@@ -29,7 +29,7 @@ class Producer:
     and ends the producer: open it again and go on from position(). Use it from one thread.
     """
 
-    def __init__(self, sender: Sender, shred: Shred, receipt: Receipt) -> None:
+    def __init__(self, sender: ProducerSender, shred: Shred, receipt: Receipt) -> None:
         self._sender = sender
         self._shred = shred
         self.receipt = receipt
@@ -56,7 +56,8 @@ class Producer:
     def send_batch(self, events: Any, position: bytes | None = None) -> None:
         """Queue one batch (what Client.write takes, but no path). `position` is stored in the same commit.
 
-        A batch with a position is appended whole or not at all, so it must fit into one append.
+        A batch with a position is appended whole or not at all, so it must fit into one append. In a stream with a
+        dedup key it may lie on several shards: the position is stored with the last part, when the others are stored.
         """
         self._check()
         self._enqueue_buffer()

@@ -14,10 +14,8 @@ from cluster.transport import Transport
 from core.clock import SystemClock
 from core.errors import NotFound
 from core.ids import DEFAULT_TENANT, check_producer_id
-from core.placement import shard_of
 from ingest.input_files import STDIN
-from ingest.routing import SpreadSender
-from ingest.sender import Sender
+from ingest.routing import SpreadSender, producer_sender
 from ingest.shred import ShredSettings
 from malamute.commands.store import Choice, Store, open_store
 from malamute.display import ACCENT, BAD, FAINT, bytes_text, count_text, output, plain_lines, remarks, short_text
@@ -43,7 +41,7 @@ def _ingest(
 ) -> None:
     settings = store.client.streams().get(stream) or store.client.create_stream(stream)
     shred_settings = ShredSettings(settings.timestamp, settings.max_paths)
-    send, drain, position = _sender(store, stream, producer, tally)
+    send, drain, position = _sender(store, stream, settings.dedup_key, producer, tally)
     todo = remaining(files, position)
     if len(todo) < len(files) or any(begin for _, begin in todo):
         err.print(
@@ -71,16 +69,17 @@ def _ingest(
 
 
 def _sender(
-    store: Store, stream: str, producer: str | None, tally: Tally
+    store: Store, stream: str, dedup_key: str | None, producer: str | None, tally: Tally
 ) -> tuple[Send, Callable[[], None], bytes | None]:
     """How to send a batch, how to wait for all of them, and where an earlier run of the producer got to."""
     transport = Transport(store.deployment)
     level = transport.info["durability"]
     if producer is None:
-        spread = SpreadSender(transport, transport.shards, DEFAULT_TENANT, stream, level, tally.count)
+        spread = SpreadSender(transport, transport.shards, DEFAULT_TENANT, stream, level, tally.count, dedup_key)
         return (lambda batch, position: spread.send(batch)), spread.drain, None
-    shard = shard_of(DEFAULT_TENANT, stream, producer, transport.shards)
-    sender = Sender(transport, shard, DEFAULT_TENANT, stream, producer, level=level, on_sent=tally.count)
+    sender = producer_sender(
+        transport, transport.shards, DEFAULT_TENANT, stream, producer, dedup_key, level=level, on_sent=tally.count
+    )
     sender.open()
     return sender.send, sender.drain, sender.position
 
@@ -118,6 +117,10 @@ def _report(tally: Tally, stream: str) -> None:
     lines: list[tuple[str, str | Text]] = [("accepted", f"{count_text(tally.accepted)} into {stream}")]
     if tally.duplicates:
         lines.append(("duplicates", f"{count_text(tally.duplicates)} were stored already by an earlier try"))
+    if tally.duplicate_ids:
+        lines.append(("duplicate ids", f"{count_text(tally.duplicate_ids)} of them were known and not stored again"))
+    if tally.late:
+        lines.append(("late", f"{count_text(tally.late)} are older than the dedup window: stored unseen"))
     if tally.timestamps_missing:
         lines.append(("without time", f"{count_text(tally.timestamps_missing)} have their ingest time as timestamp"))
     if tally.timestamps_unreadable:

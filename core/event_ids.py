@@ -100,11 +100,12 @@ def _of_texts(texts: pa.Array, seed: int) -> tuple[Any, Any]:
 
     high, low = np.zeros(len(texts), np.uint64), np.zeros(len(texts), np.uint64)
     _, offsets, data = texts.buffers()
-    if len(texts) and data is not None and data.size:
+    if len(texts):
         ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
-        hash_texts(np.frombuffer(data, np.uint8), ends, seed, high, low)
-    elif len(texts):  # nothing but empty texts: there are no bytes to point at
-        hash_texts(np.frombuffer(b"\0", np.uint8), np.zeros(len(texts) + 1, np.int64), seed, high, low)
+        # Where all texts are empty there may be no bytes to point at.
+        characters = np.frombuffer(data if data is not None and data.size else b"\0", np.uint8)
+        characters.flags.writeable = False  # some buffers are, and the kernel is compiled for one sort of array
+        hash_texts(characters, ends, seed, high, low)
     return high, low
 
 

@@ -5,18 +5,38 @@ Cold, compiling takes some seconds, once per version and CPU type; from the cach
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 
-from core.columns import STR, ColumnKey, field_of
+from core.columns import INT, STR, ColumnKey, field_of
+from core.event_ids import event_ids
+from storage.dedup_index import IdIndex, SortedIds, order_of
 from storage.segment_index_writer import build_index
 
 
 def warm_up() -> None:
-    """Load or compile every kernel that a flush needs: texts, dictionaries, and both in several row groups."""
+    """Load or compile every kernel that a shard needs: for the indexes of a flush, and for ids of events."""
+    _warm_indexes()
+    _warm_ids()
+
+
+def _warm_indexes() -> None:
+    """Texts, dictionaries, and both in several row groups."""
     field = field_of("text", ColumnKey("text", STR))
     texts = pa.array(["a word", None, "another"], pa.string())
     for column in (texts, texts.dictionary_encode()):
         build_index(pa.table([column], pa.schema([field.with_type(column.type)])), row_group_rows=2)
+
+
+def _warm_ids() -> None:
+    """Texts and numbers; two batches, so that they are merged."""
+    index = IdIndex()
+    for values, kind in ((pa.array(["an id"]), STR), (pa.array([1]), INT)):
+        batch = pa.RecordBatch.from_arrays([values], schema=pa.schema([field_of("id", ColumnKey("id", kind))]))
+        ids = event_ids(batch, "id")
+        order = order_of(ids.high, ids.low)
+        index.known(ids.high[order], ids.low[order])
+        index.add(SortedIds(ids.high[order], ids.low[order], np.zeros(1, np.uint16)))
 
 
 if __name__ == "__main__":

@@ -58,6 +58,22 @@ from tests.unit.test_segment_merge import random_batches
 for batches in ([log_batch(5000), log_batch(300, 1, 5000)], random_batches(7, 200, 5)):
     encode_segment(batches, "default", StreamSettings("logs"), ShardId(0))
     build_index(merge_batches(batches, 1000), 100)
+
+from core.clock import ManualClock
+from tests.support.dedup import NOW_US, Sent, append_events, open_dedup
+from tests.support.simfs import SimFileSystem
+
+fs, clock = SimFileSystem(), ManualClock()
+for life in range(2):
+    shard = open_dedup(fs, clock)
+    epoch = shard.open_producer("default", "logs", "p").epoch
+    for sequence in range(3):
+        ids = ("a", "", 1, 2.5, 2**64 - 1, 2**70, f"{life}{sequence}", None)
+        append_events(shard, "p", epoch, sequence, [Sent(id_, NOW_US - sequence * 10**7, 0) for id_ in ids])
+        shard.flush()
+        clock.advance(50)
+    shard.abandon()
+KERNELS[:] = [kernel for kernel in KERNELS if not kernel.py_func.__module__.startswith("ingest.")]  # made the events
 print(sorted(kernel.__name__ for kernel in KERNELS if before.get(id(kernel), 0) != len(kernel.signatures)))
 """
 

@@ -25,7 +25,7 @@ from storage.catalog import CatalogStore, StreamSettings
 from storage.deployment import ShardConfig, open_objects, spill_directory
 
 GROUPS = {"query": COORDINATOR_QUERIES_MAX, "control": 4}
-_ENGINE_SHARE: Final = 0.75  # of a query's memory: the rest is for what the leaves send, which the engine does not count
+_ENGINE_SHARE: Final = 0.75  # of a query's memory: what the leaves send is the rest, and the engine does not count it
 
 
 @ray.remote(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from core.limits import STATE_CACHE_BYTES_DEFAULT, STATE_CACHE_DISK_BYTES_DEFAULT
+from core.limits import HOT_COLUMNS_BYTES, STATE_CACHE_BYTES_DEFAULT, STATE_CACHE_DISK_BYTES_DEFAULT
 from query.executor import Executor
 from query.fragment import DistributedPlan, LeafResult
+from query.hot_columns import HotColumns
 from query.merge import run_merge
 from query.state_cache import StateCache
 from query.worker import Worker
@@ -28,7 +29,7 @@ def make_worker(config: ShardConfig, owner: str, *, all_shards: bool = False) ->
         f"{config.cache_directory}/states-{owner}",
         STATE_CACHE_DISK_BYTES_DEFAULT,
     )
-    return Worker(executor, segment_files(config), segment_indexes(config), states)
+    return Worker(executor, segment_files(config), segment_indexes(config), states, HotColumns(HOT_COLUMNS_BYTES))
 
 
 def rows_of(worker: Worker, plan: DistributedPlan, result: LeafResult, query_id: str) -> pa.Table:

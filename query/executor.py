@@ -48,9 +48,11 @@ class Session:
         self._stopped: BudgetExceeded | None = None
         self._busy = threading.Event()  # set while a statement may run
         self._idle = threading.Event()
+        self.tables = 0  # registered so far
 
     def register(self, name: str, table: Any) -> None:
         """Give an Arrow table the name `name` in this session, without a copy."""
+        self.tables += 1
         self._cursor.register(name, table)
 
     def view(self, name: str, sql: str) -> None:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from core.batch import REST, SHARD, TIMESTAMP
 from core.columns import STR, ColumnKey, key_of
-from query.dialect import literal, quote
+from query.dialect import RESERVED, literal, quote
 from query.executor import Session
 from query.fragment import Condition, ScanColumn, StreamScan, TimeRange
 from query.numeric_text import may_be_numeric
@@ -45,11 +45,15 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class SegmentPart:
-    """What is read of one segment: a verified local file and its row ranges [first, last], None = all rows."""
+    """What is read of one segment: a verified local file and its row ranges [first, last], None = all rows.
+
+    `table` holds all its rows, of the columns that the scan reads, where they are in memory.
+    """
 
     segment: Segment
     path: str
     ranges: tuple[tuple[int, int], ...] | None = None
+    table: pa.Table | None = None
 
 
 def layout_of(scan: StreamScan, segment: Segment) -> Layout:
@@ -100,24 +104,38 @@ def _well_inside(range_: TimeRange, segment: Segment) -> bool:
     return after and (range_.end_us is None or segment.timestamp_max_us < range_.end_us - _MARGIN_US)
 
 
+def part_relation(scan: StreamScan, shard: int, part: SegmentPart, session: Session) -> str:
+    """The SQL of one part's rows in the columns of `scan`."""
+    layout = layout_of(scan, part.segment)
+    if part.table is not None:
+        return _select(scan.columns, layout, shard, _register(session, part.table))
+    return segment_relation(scan, layout, shard, literal(part.path), part)
+
+
 def segment_relation(scan: StreamScan, layout: Layout, shard: int, file: str, part: SegmentPart | None = None) -> str:
     """The SQL of one segment's rows in the columns of `scan`; `file` is SQL for its path."""
     where = _row_ranges(part.ranges) if part is not None and part.ranges is not None else ""
     return _select(scan.columns, layout, shard, f"read_parquet({file}, hive_partitioning = false)") + where
 
 
-def segments_relations(scan: StreamScan, shard: int, parts: Sequence[SegmentPart]) -> list[str]:
-    """The SQL of all `parts`: whole files of one layout as one relation, parts of files as one each."""
+def segments_relations(scan: StreamScan, shard: int, parts: Sequence[SegmentPart], session: Session) -> list[str]:
+    """The SQL of all `parts`: whole files of one layout as one relation, so tables; parts of files as one each."""
     selects = []
-    groups: dict[_Signature, tuple[Layout, list[str]]] = {}
+    files: dict[_Signature, tuple[Layout, list[str]]] = {}
+    tables: dict[_Signature, tuple[Layout, list[pa.Table]]] = {}
     for part in parts:
         layout = layout_of(scan, part.segment)
-        if part.ranges is None:
-            groups.setdefault(layout.signature, (layout, []))[1].append(literal(part.path))
+        if part.table is not None:
+            types = tuple(str(field.type) for field in part.table.schema)
+            tables.setdefault((layout.signature, types), (layout, []))[1].append(part.table)
+        elif part.ranges is None:
+            files.setdefault(layout.signature, (layout, []))[1].append(literal(part.path))
         else:
             selects.append(segment_relation(scan, layout, shard, literal(part.path), part))
-    for layout, files in groups.values():
-        selects.append(segment_relation(scan, layout, shard, f"[{', '.join(files)}]"))
+    for layout, paths in files.values():
+        selects.append(segment_relation(scan, layout, shard, f"[{', '.join(paths)}]"))
+    for layout, held in tables.values():
+        selects.append(_select(scan.columns, layout, shard, _register(session, pa.concat_tables(held))))
     return selects
 
 
@@ -125,12 +143,10 @@ def memtable_relations(
     scan: StreamScan, snapshot: StreamSnapshot, batches: Sequence[pa.RecordBatch], session: Session
 ) -> list[str]:
     """The SQL of the `batches`, which are registered in `session`."""
-    selects = []
-    for number, (layout, table) in enumerate(_batch_tables(batches, scan)):
-        name = f"__malamute_memtable_{scan.alias}_{number}"
-        session.register(name, table)
-        selects.append(_select(scan.columns, layout, snapshot.shard, quote(name)))
-    return selects
+    return [
+        _select(scan.columns, layout, snapshot.shard, _register(session, table))
+        for layout, table in _batch_tables(batches, scan)
+    ]
 
 
 def union(scan: StreamScan, selects: Sequence[str]) -> str:
@@ -176,6 +192,13 @@ def _expression(column: ScanColumn, layout: Layout, shard: int) -> str:
     }
     rest_path = column.path if layout.has_rest and column.kind is None else None
     return read_path(column.type, held, rest_path, column.through)
+
+
+def _register(session: Session, table: pa.Table) -> str:
+    """The quoted name under which the session knows `table` from now on."""
+    name = f"{RESERVED}_rows_{session.tables}"
+    session.register(name, table)
+    return quote(name)
 
 
 def _batch_tables(batches: Sequence[pa.RecordBatch], scan: StreamScan) -> list[tuple[Layout, pa.Table]]:

@@ -17,13 +17,13 @@ import numpy as np
 import pyarrow as pa
 
 from core.limits import STATE_GROUPS_MAX
-from query.dialect import literal
 from query.executor import Session
 from query.fragment import StreamScan
 from query.scan import (
     SegmentPart,
     layout_of,
     open_conditions,
+    part_relation,
     segment_relation,
     segments_relations,
     statement,
@@ -85,7 +85,7 @@ class States:
             wide = most > STATE_GROUPS_MAX
             self._learn(scan, wide)
         if wide and (remaining or memtable or not tables):
-            selects = [*memtable, *segments_relations(scan, shard, remaining)]
+            selects = [*memtable, *segments_relations(scan, shard, remaining, session)]
             sql = statement(scan, union(scan, selects), scan.conditions)
             left = None if bytes_max is None else max(0, bytes_max - sum(table.nbytes for table in tables))
             many = self._known(scan) is True
@@ -115,7 +115,7 @@ class States:
         """The states of each part by itself in one statement, and the largest number of groups of a part."""
         selects = []
         for number, part in enumerate(parts):
-            relation = segment_relation(scan, layout_of(scan, part.segment), shard, literal(part.path), part)
+            relation = part_relation(scan, shard, part, session)
             open_ = open_conditions(scan, part.segment)
             selects.append(statement(scan, relation, open_, f", {number} AS {_PART}"))
         if memtable or not parts:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -26,6 +26,7 @@ from query.admission import Admission
 from query.executor import Executor, Session
 from query.footers import Footers
 from query.fragment import Leaf, LeafResult, LeafStats, StreamScan
+from query.hot_columns import SMALL_SEGMENT_ROWS, HotColumns, Wanted
 from query.row_groups import choose_row_groups, row_ranges
 from query.scan import (
     SegmentPart,
@@ -67,6 +68,7 @@ class _Read:
     parts: list[SegmentPart]
     batches: list[pa.RecordBatch]
     stats: LeafStats = field(default_factory=LeafStats)
+    wanted: list[Wanted] = field(default_factory=list)  # of small segments
 
 
 class Worker:
@@ -78,11 +80,13 @@ class Worker:
         files: SegmentPaths,
         indexes: Indexes | None = None,
         state_cache: StateCache | None = None,
+        hot_columns: HotColumns | None = None,
     ) -> None:
         self.executor = executor
         self._files = files
         self._indexes = indexes
         self._footers = Footers()
+        self._hot = hot_columns or HotColumns(0)
         self._turns = Admission(
             LEAVES_RUNNING_MAX,
             TENANT_LEAVES_RUNNING_MAX,
@@ -143,7 +147,12 @@ class Worker:
         """Numbers for people: leaves that run, kept partial states and indexes."""
         found = self._indexes
         numbers = {"hits": found.hits, "misses": found.misses, "bytes": found.bytes} if found is not None else {}
-        return {"running": self.executor.running, "states": self._states.status(), "indexes": numbers}
+        return {
+            "running": self.executor.running,
+            "states": self._states.status(),
+            "indexes": numbers,
+            "columns": self._hot.status(),
+        }
 
     def _run_rows(
         self, scan: StreamScan, snapshot: StreamSnapshot | None, session: Session, bytes_left: int | None
@@ -153,7 +162,7 @@ class Worker:
         if snapshot is not None:
             read = self._pruned(scan, snapshot, snapshot.segments)
             selects = memtable_relations(scan, snapshot, read.batches, session)
-            selects += segments_relations(scan, snapshot.shard, read.parts)
+            selects += segments_relations(scan, snapshot.shard, read.parts, session)
             stats = read.stats
         sql = statement(scan, union(scan, selects), scan.conditions)
         if bytes_left is not None and not scan.few_rows:
@@ -182,7 +191,9 @@ class Worker:
         batches = [batch for batch in snapshot.memtable if batch_may_match(batch, scan)]
         read = _Read([], batches)
         for segment in ordered:
-            read.stats += self._add_segment(scan, segment, read.parts)
+            read.stats += self._add_segment(scan, segment, read)
+        tables = self._hot.tables(read.wanted)
+        read.parts = [replace(part, table=tables.get(part.segment.name)) for part in read.parts]
         read.stats += LeafStats(
             batches=len(snapshot.memtable),
             batches_pruned=len(snapshot.memtable) - len(batches),
@@ -190,7 +201,7 @@ class Worker:
         )
         return read
 
-    def _add_segment(self, scan: StreamScan, segment: Segment, parts: list[SegmentPart]) -> LeafStats:
+    def _add_segment(self, scan: StreamScan, segment: Segment, read: _Read) -> LeafStats:
         asks = bool(scan.words or scan.predicates or any(c.within for c in open_conditions(scan, segment)))
         index = self._indexes.get(segment) if self._indexes is not None and asks else None
         chosen: Any = None
@@ -210,7 +221,9 @@ class Worker:
             rows = sum(last - first + 1 for first, last in ranges)
             size = footer.bytes_of(names, chosen)
         skipped = groups - int(chosen.sum()) if ranges is not None else 0
-        parts.append(SegmentPart(segment, path, ranges))
+        read.parts.append(SegmentPart(segment, path, ranges))
+        if names and ranges is None and rows <= SMALL_SEGMENT_ROWS:
+            read.wanted.append(Wanted(segment, path, frozenset(names), size))
         return LeafStats(
             segments=1,
             segments_read=1,

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.errors import MalamuteError, Unavailable
+from core.limits import HOT_COLUMNS_BYTES
 from query.executor import Executor
 from query.fragment import Leaf, LeafResult
 from query.holdings import Teller, Told
+from query.hot_columns import HotColumns
 from query.state_cache import StateCache
 from query.tasks import Task, reader_worker, shard_worker, task_snapshots
 from query.worker import Worker
@@ -37,7 +39,11 @@ class LocalBackend:
         self.snapshots = snapshots
         self.readers = tuple(reader_worker(number) for number in range(readers))
         names = [*(shard_worker(number) for number in range(len(snapshots))), *self.readers]
-        self.workers = {name: Worker(executor, NamedFiles(), indexes, states) for name in names}
+        # Every other one keeps columns in memory, so that most queries read both ways.
+        self.workers = {
+            name: Worker(executor, NamedFiles(), indexes, states, HotColumns(HOT_COLUMNS_BYTES * (number % 2)))
+            for number, name in enumerate(names)
+        }
         self.pins: dict[str, set[int]] = {}
         self.cancelled: list[str] = []
         self._tellers = [Teller() for _ in snapshots]

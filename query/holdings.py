@@ -112,6 +112,8 @@ class Ledger:
             segments, shape = told.added, shape_of_segments(told.added)
         elif before is None or before.version != told.base:
             return None
+        elif not told.added and not told.removed:
+            segments, shape = before.segments, before.segments_shape
         elif told.removed:
             segments = (*(s for s in before.segments if s.name not in told.removed), *told.added)
             shape = shape_of_segments(segments)

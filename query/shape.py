@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -91,20 +91,21 @@ def shape_of_batches(batches: Iterable[pa.RecordBatch]) -> StreamShape:
 
 def merge_shapes(shapes: Iterable[StreamShape]) -> StreamShape:
     """The shape of all shards together."""
-    paths: dict[str, Counter[str]] = {}
+    filled = [shape for shape in shapes if shape.rows]
+    if len(filled) == 1:
+        return filled[0]  # of a wide stream, putting its paths together would take milliseconds of every query
+    paths: dict[str, dict[str, int]] = {}
     times: list[int] = []
-    rows = 0
-    has_rest = False
-    for shape in shapes:
-        rows += shape.rows
-        has_rest = has_rest or shape.has_rest
+    for shape in filled:
         times += [time for time in (shape.time_min_us, shape.time_max_us) if time is not None]
         for path, kinds in shape.paths.items():
-            paths.setdefault(path, Counter()).update(kinds)
-    return _shape(rows, paths, has_rest, times)
+            held = paths.setdefault(path, {})
+            for kind, values in kinds.items():
+                held[kind] = held.get(kind, 0) + values
+    return _shape(sum(shape.rows for shape in filled), paths, any(shape.has_rest for shape in filled), times)
 
 
-def _shape(rows: int, paths: dict[str, Counter[str]], has_rest: bool, times: list[int]) -> StreamShape:
+def _shape(rows: int, paths: Mapping[str, Mapping[str, int]], has_rest: bool, times: list[int]) -> StreamShape:
     return StreamShape(
         rows=rows,
         paths={path: dict(kinds) for path, kinds in sorted(paths.items())},

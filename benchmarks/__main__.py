@@ -11,6 +11,7 @@ BENCHMARKS = (
     "ingest",
     "wal_object",
     "write",
+    "dedup",
     "query",
     "budgets",
     "ray_client",

@@ -114,6 +114,7 @@ PRODUCER_QUEUE_BATCHES_MAX = 4  # batches waiting in a producer before send() bl
 SOURCE_BATCH_BYTES_TARGET = BATCH_BYTES_TARGET // 4  # a batch with a position is one append: wide events need room
 SOURCE_LINGER_S = 0.5  # a source sends what it has of a partition after this time
 SOURCE_RETRY_S = 15.0  # so often a source says that the store does not take its events; it goes on trying
+SOURCE_PAUSE_S = 0.5  # between two tries
 SOURCE_REOPEN_S = 86_400.0  # an idle producer is opened again: shards forget it after PRODUCER_IDLE_S_MAX
 SOURCE_REPORT_S = 10.0  # between two lines of progress
 SOURCE_RELEASE_S_MAX = 20.0  # how long a batch in flight holds up a rebalance; what comes later is fenced

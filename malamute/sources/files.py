@@ -26,9 +26,9 @@ from ingest.shred import Rejected, Shredded, fitting
 from malamute.file_ingest import units_from
 from malamute.sources.directory import EventFile, event_files, file_at
 from malamute.sources.file_ledger import BEGUN, FAILED, STORED, FileLedger, FilePosition, Known
-from malamute.sources.report import Report
+from malamute.sources.report import Report, patience_of
 from malamute.sources.store import SourceStore
-from malamute.sources.writer import Patience, Refused, SourceWriter, refused_stream, text_or_bytes
+from malamute.sources.writer import Refused, SourceWriter, refused_stream, text_or_bytes
 
 POLL_S: Final = 1.0
 POLL_SHARE: Final = 0.1  # of the time at most, for looking into a large directory
@@ -60,7 +60,7 @@ class FilesSource:
         self._directory = plan.directory.absolute()
         self._settings = store.stream(plan.stream)
         source_id = check_producer_id(f"files/{self._directory}")
-        patience = Patience(lambda: plan.once or stopping.is_set(), lambda why: report.remark(f"waiting: {why}"))
+        patience = patience_of(stopping, report, clock, plan.once)
         self._writer = SourceWriter(store, plan.stream, source_id, patience, clock)
         self._ledger = FileLedger(store, plan.stream, str(self._directory), source_id, patience, clock)
         self._said: set[EventFile] = set()

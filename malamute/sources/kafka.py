@@ -19,9 +19,9 @@ from core.errors import Fenced, InvalidRequest, MalamuteError, NotFound, Unavail
 from core.limits import SOURCE_FENCED_S_MAX, SOURCE_RELEASE_S_MAX, SOURCE_THREADS_MAX
 from malamute.sources.kafka_partition import Partition, Stored, stored_position
 from malamute.sources.kafka_records import KafkaPosition, Shredder
-from malamute.sources.report import Report
+from malamute.sources.report import Report, patience_of
 from malamute.sources.store import SourceStore
-from malamute.sources.writer import Patience, SourceWriter
+from malamute.sources.writer import SourceWriter
 
 FETCH_MESSAGES: Final = 5_000
 FETCH_S: Final = 0.1
@@ -82,7 +82,7 @@ class KafkaSource:
         self._report = report
         self._clock = clock
         self._stopping = stopping
-        self._patience = Patience(lambda: plan.once or stopping.is_set(), lambda why: report.remark(f"waiting: {why}"))
+        self._patience = patience_of(stopping, report, clock, plan.once)
         self._settings = store.stream(plan.stream)
         self._partitions: dict[Key, Partition] = {}
         self._paused: set[Key] = set()

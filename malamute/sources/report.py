@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TextIO
 
 from core.clock import Clock
-from core.limits import SOURCE_REPORT_S
+from core.limits import RETRY_SECONDS_DEFAULT, SOURCE_REPORT_S
+from malamute.sources.writer import Patience
 
 
 @dataclass(slots=True)
@@ -94,6 +96,12 @@ class Report:
         text = json.dumps({kind: values}) if self.as_json else line
         self.out.write(f"{text}\n")
         self.out.flush()
+
+
+def patience_of(stopping: threading.Event, report: Report, clock: Clock, once: bool) -> Patience:
+    """How a source waits for its store: until it is told to end, and what runs once not longer than a producer."""
+    seconds = RETRY_SECONDS_DEFAULT if once else math.inf
+    return Patience(stopping, lambda why: report.remark(f"waiting for the store: {why}"), clock, seconds)
 
 
 def _line(kind: str, numbers: Mapping[str, Any], unit: str) -> str:

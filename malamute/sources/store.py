@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -39,12 +40,13 @@ class SourceStore(Protocol):
 
 
 class ClientStore:
-    """A SourceStore over an open client."""
+    """A SourceStore over an open client. Thread-safe."""
 
     def __init__(self, client: Client, deployment: str) -> None:
         self._client = client
         self.transport: ShardedTransport = DeploymentTransport(deployment)
         self.tenant = DEFAULT_TENANT
+        self._asking = threading.Lock()
         self.level: str = self.transport.info["durability"]
 
     def stream(self, name: str) -> ShredSettings:
@@ -64,4 +66,6 @@ class ClientStore:
     def _ask(self, what: str, stream: str, where: Mapping[str, Any], order: str = "") -> list[dict[str, Any]]:
         conditions = " AND ".join(f"{path} = ?" for path in where)
         text = f'{what} FROM "{stream}" WHERE {conditions} {order}'
-        return self._client.sql(text, list(where.values()), cache=False).to_pylist()
+        # One at a time: a coordinator refuses more than a few of a tenant.
+        with self._asking:
+            return self._client.sql(text, list(where.values()), cache=False).to_pylist()

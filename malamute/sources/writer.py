@@ -6,6 +6,8 @@ what is read again after a crash is then known to be there. Never reads a source
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -14,7 +16,7 @@ import pyarrow as pa
 
 from core.clock import Clock
 from core.errors import Overloaded, Unavailable, UnknownOutcome, check
-from core.limits import BATCH_ROWS_TARGET, SOURCE_REOPEN_S, SOURCE_RETRY_S
+from core.limits import BATCH_ROWS_TARGET, SOURCE_PAUSE_S, SOURCE_REOPEN_S, SOURCE_RETRY_S
 from core.placement import shard_of
 from ingest.sender import Sender
 from ingest.shred import ShredSettings, shred_dicts
@@ -39,24 +41,30 @@ class Refused(NamedTuple):
 
 
 class Patience:
-    """Repeats what an unavailable or overloaded store did not take, until `ends` says that nobody waits any more.
+    """Repeats what an unavailable or overloaded store did not take, for `seconds`, or until `stopping` is set.
 
     `on_wait` is told why it is repeated.
     """
 
-    def __init__(self, ends: Callable[[], bool], on_wait: Callable[[str], None]) -> None:
-        self._ends = ends
+    def __init__(
+        self, stopping: threading.Event, on_wait: Callable[[str], None], clock: Clock, seconds: float = math.inf
+    ) -> None:
+        self._stopping = stopping
         self._on_wait = on_wait
+        self._clock = clock
+        self._seconds = seconds
 
     def settled(self, step: Callable[[], Answer]) -> Answer:
         """The answer to `step`, which may be called again after it failed; its last error when the patience ended."""
+        deadline_s = self._clock.steady_s() + self._seconds
         while True:
             try:
                 return step()
             except (Unavailable, UnknownOutcome, Overloaded) as error:
-                if self._ends():
+                if self._stopping.is_set() or self._clock.steady_s() > deadline_s:
                     raise
                 self._on_wait(str(error))
+                self._stopping.wait(error.retry_after if isinstance(error, Overloaded) else SOURCE_PAUSE_S)
 
 
 class SourceWriter:

@@ -318,7 +318,7 @@ def test_a_store_that_is_away_is_waited_for(kafka, topic, monkeypatch):
     until(lambda: len(stored(store)) == 10, source)
     store.up = False
     produce(kafka, topic, numbered(10, 10))
-    until(lambda: "waiting: restarting" in source.said, source)
+    until(lambda: "waiting for the store: restarting" in source.said, source)
     store.up = True
     until(lambda: len(stored(store)) == 20, source)
     source.stop()

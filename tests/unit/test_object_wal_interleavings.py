@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -128,17 +129,21 @@ def late_append(world: World, owner: Shard) -> Actor:
 MakeActor = Callable[[World, Shard], Actor]
 SCENARIOS: dict[str, tuple[tuple[MakeActor, ...], int | None, int]] = {
     # name: actors, most switches (None: all orders), fewest orders there must be
-    "an old owner appends while a new one opens and gets the retries": ((old_appends, new_retries), None, 100),
-    "an old owner flushes and removes while a new one opens": ((old_flushes, new_retries), 3, 300),
+    "an old owner appends while a new one opens and gets the retries": ((old_appends, new_retries), 3, 100),
+    "an old owner flushes and removes while a new one opens": ((old_flushes, new_retries), 2, 50),
     "a new owner removes what the old one may still write": ((late_append, new_flushes), None, 10),
-    "two new owners at once": ((late_append, new_retries, new_retries), 2, 100),
-    "two new owners at once, one of which removes": ((late_append, new_flushes, new_retries), 2, 100),
+    "two new owners at once": ((late_append, new_retries, new_retries), 1, 20),
+    "two new owners at once, one of which removes": ((late_append, new_flushes, new_retries), 1, 20),
 }
+# Each more takes several times as long; many are all orders, which is how the figures of ADR 0018 were found.
+MORE_SWITCHES = int(os.environ.get("MALAMUTE_MORE_SWITCHES", "0"))
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_order_of_operations_is_exact(name: str) -> None:
     actors, switches_max, orders_min = SCENARIOS[name]
+    if switches_max is not None:
+        switches_max += MORE_SWITCHES
     worlds: list[World] = []
 
     def make(turns: Turns) -> Sequence[Actor]:

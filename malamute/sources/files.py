@@ -58,7 +58,7 @@ class FilesSource:
         self._clock = clock
         self._stopping = stopping
         self._directory = plan.directory.absolute()
-        self._settings = store.stream(plan.stream)
+        self._settings = store.stream(plan.stream).settings
         source_id = check_producer_id(f"files/{self._directory}")
         patience = patience_of(stopping, report, clock, plan.once)
         self._writer = SourceWriter(store, plan.stream, source_id, patience, clock)

@@ -83,7 +83,7 @@ class KafkaSource:
         self._clock = clock
         self._stopping = stopping
         self._patience = patience_of(stopping, report, clock, plan.once)
-        self._settings = store.stream(plan.stream)
+        self._settings = store.stream(plan.stream).settings
         self._partitions: dict[Key, Partition] = {}
         self._paused: set[Key] = set()
         self._fenced_s: dict[Key, float] = {}

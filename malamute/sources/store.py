@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cluster.transport import Transport as DeploymentTransport
 from core.ids import DEFAULT_TENANT
@@ -19,6 +19,13 @@ class ShardedTransport(Transport, Protocol):
     shards: int
 
 
+class StreamForm(NamedTuple):
+    """How events of a stream become columns, and the path of their ids when it keeps each id once."""
+
+    settings: ShredSettings
+    dedup_key: str | None
+
+
 class SourceStore(Protocol):
     """The store as sources see it."""
 
@@ -26,8 +33,8 @@ class SourceStore(Protocol):
     tenant: str
     level: str  # durability of what they write
 
-    def stream(self, name: str) -> ShredSettings:
-        """How events of a stream become columns; the stream is there afterwards."""
+    def stream(self, name: str) -> StreamForm:
+        """The form of a stream, which is there afterwards."""
         ...
 
     def select(self, stream: str, paths: Sequence[str], where: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -49,9 +56,9 @@ class ClientStore:
         self._asking = threading.Lock()
         self.level: str = self.transport.info["durability"]
 
-    def stream(self, name: str) -> ShredSettings:
+    def stream(self, name: str) -> StreamForm:
         settings = self._client.streams().get(name) or self._client.create_stream(name)
-        return ShredSettings(settings.timestamp, settings.max_paths)
+        return StreamForm(ShredSettings(settings.timestamp, settings.max_paths), settings.dedup_key)
 
     def select(self, stream: str, paths: Sequence[str], where: Mapping[str, Any]) -> list[dict[str, Any]]:
         # Names of their own: a path that no event has yet must not be taken for its own alias.

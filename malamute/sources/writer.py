@@ -15,10 +15,9 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import pyarrow as pa
 
 from core.clock import Clock
-from core.errors import Overloaded, Unavailable, UnknownOutcome, check
+from core.errors import Overloaded, ShardFenced, Unavailable, UnknownOutcome, check
 from core.limits import BATCH_ROWS_TARGET, SOURCE_PAUSE_S, SOURCE_REOPEN_S, SOURCE_RETRY_S
-from core.placement import shard_of
-from ingest.sender import Sender
+from ingest.routing import ProducerSender, producer_sender
 from ingest.shred import ShredSettings, shred_dicts
 from malamute.sources.store import SourceStore
 
@@ -60,7 +59,7 @@ class Patience:
         while True:
             try:
                 return step()
-            except (Unavailable, UnknownOutcome, Overloaded) as error:
+            except (Unavailable, UnknownOutcome, Overloaded, ShardFenced) as error:
                 if self._stopping.is_set() or self._clock.steady_s() > deadline_s:
                     raise
                 self._on_wait(str(error))
@@ -76,8 +75,8 @@ class SourceWriter:
         self._patience = patience
         self._clock = clock
         self._refused_stream = refused_stream(stream)
-        self._events = self._sender(stream)
-        self._refused: Sender | None = None
+        self._events = self._sender(stream, store.stream(stream).dedup_key)
+        self._refused: ProducerSender | None = None
         self._used_s = 0.0
 
     def open(self) -> bytes | None:
@@ -124,23 +123,23 @@ class SourceWriter:
             self._patience.settled(partial(sender.send, piece.batch, behind.encode()))
         self._patience.settled(sender.drain)
 
-    def _refusals(self) -> Sender:
+    def _refusals(self) -> ProducerSender:
         if self._refused is None:
             self._patience.settled(partial(self._store.stream, self._refused_stream))
-            sender = self._sender(self._refused_stream)
+            sender = self._sender(self._refused_stream, None)
             self._patience.settled(sender.open)
             self._refused = sender
         return self._refused
 
-    def _sender(self, stream: str) -> Sender:
+    def _sender(self, stream: str, dedup_key: str | None) -> ProducerSender:
         store = self._store
-        shard = shard_of(store.tenant, stream, self.source_id, store.transport.shards)
-        return Sender(
+        return producer_sender(
             store.transport,
-            shard,
+            store.transport.shards,
             store.tenant,
             stream,
             self.source_id,
+            dedup_key,
             level=store.level,
             retry_seconds=SOURCE_RETRY_S,
         )

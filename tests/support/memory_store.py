@@ -13,6 +13,7 @@ from core.batch import check_batch, decode_batch
 from core.errors import Unavailable, UnknownOutcome
 from ingest.shred import ShredSettings
 from ingest.unshred import unshred
+from malamute.sources.store import StreamForm
 from storage.producers import ProducerKey, ProducerState, Verdict, accepted, judge, opened
 
 
@@ -36,10 +37,10 @@ class MemoryStore:
         self._rng = rng or random.Random(1)
         self._lock = threading.Lock()
 
-    def stream(self, name: str) -> ShredSettings:
+    def stream(self, name: str) -> StreamForm:
         with self._lock:
             self.events[name] += []
-        return ShredSettings()
+        return StreamForm(ShredSettings(), None)
 
     def select(self, stream: str, paths: Sequence[str], where: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = [event for event in self.events[stream] if all(event.get(path) == where[path] for path in where)]

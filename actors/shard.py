@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from actors.incarnation import end_if_replaced
 from actors.memory import memory_numbers, use_steady_allocator
 from actors.work import make_worker, rows_of
 from core.append import Ack, AppendRequest, ProducerOpened
@@ -135,7 +136,10 @@ class ShardActor:
                 if self._host.flush_due():
                     self._host.flush()
             except Fenced:
-                return  # a newer owner serves this shard; appends are refused from now on
+                # Everything is refused from now on. It goes as soon as Ray has another process for the shard; until
+                # then it stays, because one that ended would be begun again and take the shard from its new owner.
+                end_if_replaced()
+                self._stopping.wait(FLUSH_RETRY_S)
             except Exception:
                 # Counted and shown in status(); the memtable stays, and its bound pushes back. A thread that ended
                 # here would stop flushing without a word.

@@ -17,6 +17,16 @@ from ray._raylet import AuthenticationTokenLoader, Config
 # else. The name is from the systems on which Ray does so by itself; unset on Linux, it listens on every interface.
 LOOPBACK: Mapping[str, str] = {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR: "0"}
 
+# How soon a node counts as lost, and its actors begin elsewhere. A node whose processes died refuses connections: 4 x
+# 0.5 s. One that is silent (no power, no network, stopped) has 4 x (0.5 + 2) s: less would take busy ones for dead, and
+# what was on them is then begun anew. Ray's own are 5 x 3 s and 5 x (3 + 10) s.
+QUICK_FAILOVER: Mapping[str, str] = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "4",
+}
+
 _TOKEN_NAMES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 
 

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.ray_environment import LOOPBACK, quiet_environment, token_environment, use_token_file
+from cluster.ray_environment import LOOPBACK, QUICK_FAILOVER, quiet_environment, token_environment, use_token_file
 from cluster.ray_session import OBJECT_STORE_BYTES_DEFAULT, attach_ray, is_connected
 from cluster.settings import Settings
 from core.errors import Unavailable
@@ -36,6 +36,7 @@ _TOKEN_FILE = "auth_token"  # whoever reads it may run code on this Ray
 
 _ENVIRONMENT = {
     **LOOPBACK,
+    **QUICK_FAILOVER,
     # Ray's client server starts processes while its gRPC threads run. gRPC's own handling of forks then crashes some of
     # them before they are another program (measured: 1 of 12 connections over ray://, without it 0 of 24).
     "GRPC_ENABLE_FORK_SUPPORT": "0",

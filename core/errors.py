@@ -8,9 +8,11 @@
     │   └── SequenceGap      a producer skipped a sequence: resend from `expected`
     ├── NotFound             a stream, path, file or deployment that is not there
     ├── Fenced               a newer epoch owns this shard or producer: reopen
+    │   └── ShardFenced      the shard has a newer owner: the client finds it and sends again
     ├── Overloaded           refused for now: come back after `retry_after` seconds
     ├── Unavailable          the shard, coordinator or storage cannot serve right now: retry
-    │   └── StorageInUse     another process owns this storage
+    │   ├── StorageInUse     another process owns this storage
+    │   └── WalMissing       the shard's process is not where its WAL is: bring the disk or its node back
     ├── UnknownOutcome       may or may not have happened: retry with the same sequence
     │   └── InternalError    a defect of ours: report it; of a write the outcome is unknown
     ├── BudgetExceeded       a query passed a named budget
@@ -77,6 +79,10 @@ class Fenced(MalamuteError):
     """A newer epoch owns this shard or producer."""
 
 
+class ShardFenced(Fenced):
+    """A newer owner has the shard: the same request goes to it. What the old one refused so is not written."""
+
+
 class Overloaded(MalamuteError):
     """Refused for now; nothing was written. `retry_after` is in seconds."""
 
@@ -91,6 +97,10 @@ class Unavailable(MalamuteError):
 
 class StorageInUse(Unavailable):
     """Another process owns this storage."""
+
+
+class WalMissing(Unavailable):
+    """The disk with the shard's WAL is not on this node: the shard serves again when node or disk are back."""
 
 
 class UnknownOutcome(MalamuteError):

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from core.append import LOCAL, Ack, AppendRequest, ProducerOpened
 from core.batch import encode_batch
-from core.errors import Overloaded, Unavailable, UnknownOutcome
+from core.errors import Overloaded, ShardFenced, Unavailable, UnknownOutcome
 from core.limits import ACK_WAIT_S_MAX, RETRY_BACKOFF_S_MAX, RETRY_BACKOFF_S_MIN, RETRY_SECONDS_DEFAULT
 
 
@@ -124,7 +124,7 @@ class Sender:
             return
         try:
             ack = self._retrying(lambda: self._attempt(flight))
-        except (Unavailable, UnknownOutcome, Overloaded):
+        except (Unavailable, UnknownOutcome, Overloaded, ShardFenced):
             raise
         except Exception:
             # A definite refusal: the sequence was not taken.
@@ -145,6 +145,7 @@ class Sender:
     def _retrying(self, attempt: Callable[[], Any]) -> Any:
         """Repeat `attempt` with growing, jittered pauses until it answers definitely or the retry budget is spent.
 
+        ShardFenced is the shard's, not the producer's: the next attempt reaches its new owner.
         Once an attempt may have been executed, giving up is UnknownOutcome whatever the last attempt said.
         """
         unknown: UnknownOutcome | None = None
@@ -153,7 +154,7 @@ class Sender:
         while True:
             try:
                 return attempt()
-            except (Overloaded, Unavailable, UnknownOutcome) as error:
+            except (Overloaded, Unavailable, UnknownOutcome, ShardFenced) as error:
                 unknown = error if isinstance(error, UnknownOutcome) else unknown
                 if isinstance(error, Overloaded):
                     pause_s = error.retry_after

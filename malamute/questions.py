@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from cluster.transport import Transport
 from core.clock import Clock
-from core.errors import InternalError, InvalidRequest, Unavailable, UnknownOutcome
+from core.errors import InternalError, InvalidRequest, Unavailable, UnknownOutcome, WalMissing
 from core.limits import QUERY_SECONDS_DEFAULT
 from malamute.result import Page, Result
 from malamute.search_cursor import SearchRequest, page_of
@@ -215,8 +215,8 @@ class Questions:
                     timeout_s=left_s + ANSWER_SLACK_S,
                 )
                 return answer
-            except InternalError:
-                raise  # it would happen again
+            except (InternalError, WalMissing):
+                raise  # it would happen again, until somebody does something
             except (Unavailable, UnknownOutcome):
                 # Safe to repeat: every attempt reads a snapshot of its own.
                 if self._closed or self._clock.steady_s() + QUERY_RETRY_S > deadline_s:

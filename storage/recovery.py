@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.clock import Clock
-from core.errors import Unavailable
+from core.errors import Unavailable, WalMissing
 from core.ids import ShardId
 from core.limits import WAL_OBJECT_READS_AHEAD
 from storage.dedup import late_in
@@ -130,7 +130,7 @@ def _check_directory(fs: FileSystem, directory: str, shard: ShardId, manifests: 
     newest = manifests.load()
     if newest is not None:
         manifests.check_wal(newest)
-        raise Unavailable(
+        raise WalMissing(
             f"the wal of shard {shard} is not in {directory}: bring the disk back that holds it; if it is lost for "
             f"good and the loss of unflushed events is accepted, create the empty file {marker}"
         )

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import Clock
-from core.errors import Fenced, MalamuteError, Unavailable
+from core.errors import Fenced, MalamuteError, ShardFenced, Unavailable, WalMissing
 from storage.shard import Shard
 from storage.snapshot import StreamSnapshot
 
@@ -33,13 +33,15 @@ class ShardHost:
         self._tried_again = False  # since the shard failed
         self._fenced: str | None = None
         self._closed = False
+        self._seen_state: str | None = None
+        self._since_us = clock.now_us()
 
     def open(self) -> None:
         """Recover the shard unless it serves. Raises why it cannot, and does not try more often than it makes sense."""
         self._writable()
 
     def append(self, request: AppendRequest) -> Ack:
-        """See Shard.append."""
+        """See Shard.append. Raises ShardFenced when the shard has a newer owner."""
         shard = self._writable()
         with self._told_of_fence(shard):
             return shard.append(request)
@@ -51,16 +53,18 @@ class ShardHost:
             return shard.open_producer(tenant, stream, producer_id)
 
     def snapshots(self, tenant: str, streams: Sequence[str]) -> dict[str, StreamSnapshot]:
-        """See Shard.snapshots."""
+        """See Shard.snapshots. An owner that knows it was replaced shows nothing: Unavailable."""
         return self._readable().snapshots(tenant, streams)
 
     def flush(self) -> int:
         """See Shard.flush. A shard that finds itself fenced accepts nothing more."""
+        if self._fenced is not None:
+            raise ShardFenced(self._fenced)
         try:
             return self._readable().flush()
         except Fenced as error:
             self._fenced = str(error)
-            raise
+            raise ShardFenced(self._fenced) from error
 
     def flush_due(self) -> bool:
         """Whether flush() has something to do now."""
@@ -72,11 +76,17 @@ class ShardHost:
         return self._readable().streams()
 
     def status(self) -> dict[str, object]:
-        """See Shard.status; `state` is serving, recovering, read-only, fenced or closed, with the reason."""
+        """See Shard.status, with the `reason` of the state and since when it lasts.
+
+        `state` is serving, recovering, waiting for its disk, read-only, fenced or closed.
+        """
         shard, failure = self._shard, self._failure
         reason = self._fenced or (shard.poisoned if shard else None) or (str(failure) if failure else None)
         numbers = shard.status() if shard else {}
-        return {**numbers, "state": self._state(shard), "reason": reason, "opened": self._opened}
+        state = self._state(shard)
+        if state != self._seen_state:
+            self._seen_state, self._since_us = state, self._clock.now_us()
+        return {**numbers, "state": state, "reason": reason, "since_us": self._since_us, "opened": self._opened}
 
     def close(self) -> None:
         """Flush, seal, let go. Nothing is served afterwards."""
@@ -91,8 +101,10 @@ class ShardHost:
         """Never open again a shard that a newer owner has; a producer that is fenced leaves the shard as it is."""
         try:
             yield
-        except Fenced:
+        except Fenced as error:
             self._fenced = self._fenced or shard.fenced
+            if self._fenced is not None:
+                raise ShardFenced(self._fenced) from error
             raise
 
     def _state(self, shard: Shard | None) -> str:
@@ -100,16 +112,20 @@ class ShardHost:
             return "closed"
         if self._fenced is not None:
             return "fenced"
+        if isinstance(self._failure, WalMissing):
+            return "waiting for its disk"
         if shard is None:
             return "recovering"
         return "serving" if shard.poisoned is None else "read-only"
 
     def _readable(self) -> Shard:
+        if self._fenced is not None:
+            raise Unavailable(f"{self._fenced}; ask again: its new owner answers")
         return self._shard or self._writable()
 
     def _writable(self) -> Shard:
         if self._fenced is not None:
-            raise Fenced(self._fenced)
+            raise ShardFenced(self._fenced)
         with self._lock:
             if self._closed:
                 raise Unavailable("the shard is closed: open it again")
@@ -132,7 +148,7 @@ class ShardHost:
             shard = self._open_shard()
         except Fenced as error:
             self._fenced = str(error)  # somebody took over while this one opened: it is not ours to take back
-            raise
+            raise ShardFenced(self._fenced) from error
         except MalamuteError as error:
             self._failure = error
             self._retry_at_s = self._clock.steady_s() + REOPEN_INTERVAL_S

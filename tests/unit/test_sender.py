@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from core.append import Ack, AppendRequest, ProducerOpened
-from core.errors import Fenced, InvalidRequest, Overloaded, Unavailable, UnknownOutcome
+from core.append import LOCAL, Ack, AppendRequest, ProducerOpened
+from core.errors import Fenced, InvalidRequest, Overloaded, ShardFenced, Unavailable, UnknownOutcome
 from core.placement import shard_of
 from ingest.routing import SpreadSender
 from ingest.sender import Sender
@@ -197,3 +197,41 @@ def test_spread_sender_uses_every_shard_with_producers_that_the_placement_pins_t
         spread.send(batch([number]))
     spread.drain()
     assert transport.requests == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
+
+
+class ReplacedShard:
+    """The old owner of a shard answers `fenced` first; then the new one answers."""
+
+    def __init__(self, refusal: Exception, refusals: int) -> None:
+        self.refusal = refusal
+        self.refusals = refusals
+        self.seen: list[tuple[int, int]] = []
+
+    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
+        return ProducerOpened(epoch=1, position=None)
+
+    def submit(self, shard: int, request: AppendRequest) -> Any:
+        return request
+
+    def result(self, request: Any, timeout_s: float) -> Ack:
+        self.seen.append((request.epoch, request.sequence))
+        if len(self.seen) <= self.refusals:
+            raise self.refusal
+        return Ack(0, 2, 0, 0, LOCAL, duplicate=False)
+
+
+def test_a_fenced_shard_is_asked_again_with_the_same_sequence_until_its_new_owner_answers():
+    shard = ReplacedShard(ShardFenced("shard 0 epoch 1 was fenced by epoch 2"), refusals=3)
+    sender = sender_over(shard)
+    sender.send(batch([1]))
+    sender.drain()
+    assert shard.seen == [(1, 0)] * 4
+
+
+def test_a_producer_fenced_by_its_newer_incarnation_is_not_asked_again():
+    shard = ReplacedShard(Fenced("producer 'p' epoch 1 was fenced by epoch 2"), refusals=9)
+    sender = sender_over(shard)
+    sender.send(batch([1]))
+    with pytest.raises(Fenced, match="producer"):
+        sender.drain()
+    assert shard.seen == [(1, 0)]

@@ -11,7 +11,7 @@ from typing import Any
 from cluster.transport import Transport
 from core.append import LEVELS
 from core.clock import Clock, SystemClock
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, InvalidSettings
 from core.ids import check_name, check_producer_id
 from ingest.routing import SpreadSender, producer_sender
 from ingest.sender import Sent
@@ -55,7 +55,7 @@ class Client(Questions):
         """
         given: dict[str, Any] = {"timestamp": timestamp, "max_paths": max_paths, "dedup_key": dedup_key}
         given["sort_key"] = tuple(sort_key) if sort_key else None
-        given["dedup_window"] = None if dedup_window is None else dedup_window // timedelta(microseconds=1)
+        given["dedup_window"] = None if dedup_window is None else _microseconds(dedup_window)
         settings = StreamSettings(stream, **{key: value for key, value in given.items() if value is not None})
         self._streams[stream] = self._ask("ensure_stream", self._tenant, settings, stream)
         return self._streams[stream]
@@ -168,6 +168,14 @@ def _count(receipt: Receipt, sent: Sent) -> None:
     receipt.duplicate_ids += sent.ack.duplicate_ids
     receipt.late += sent.ack.late
     receipt.last_ack = sent.ack
+
+
+def _microseconds(window: timedelta) -> int:
+    if not isinstance(window, timedelta):
+        raise InvalidSettings(
+            f"dedup_window {window!r} is no time span: use datetime.timedelta, as in timedelta(hours=1)"
+        )
+    return window // timedelta(microseconds=1)
 
 
 def _check_level(level: str) -> str:

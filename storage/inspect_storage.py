@@ -78,6 +78,15 @@ def inspect_manifest(data: bytes) -> dict[str, Any]:
         "bytes": sum(segment.bytes for segment in manifest.segments),
         "segments": [asdict(segment) for segment in manifest.segments],
         "producers": producers,
+        "ids": [
+            {
+                "tenant": tenant,
+                "stream": stream,
+                "watermark_us": ids.watermark_us,
+                "runs": [r._asdict() for r in ids.runs],
+            }
+            for (tenant, stream), ids in sorted(manifest.id_runs.items())
+        ],
     }
 
 

@@ -64,7 +64,7 @@ def check_settings(settings: StreamSettings) -> StreamSettings:
     if not DEDUP_WINDOW_US_MIN <= settings.dedup_window <= DEDUP_WINDOW_US_MAX:
         raise InvalidSettings(
             f"dedup_window {settings.dedup_window} is not allowed: use {DEDUP_WINDOW_US_MIN} to {DEDUP_WINDOW_US_MAX} "
-            "microseconds"
+            "microseconds, which is one second to 366 days"
         )
     if settings.dedup_key is None and settings.dedup_window != DAY_US:
         raise InvalidSettings("dedup_window means nothing without dedup_key: name the path of the id as well")

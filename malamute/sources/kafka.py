@@ -21,7 +21,7 @@ from malamute.sources.kafka_partition import Partition, Stored, stored_position
 from malamute.sources.kafka_records import KafkaPosition, Shredder
 from malamute.sources.report import Report, patience_of
 from malamute.sources.store import SourceStore
-from malamute.sources.writer import SourceWriter
+from malamute.sources.writer import SourceWriter, refused_stream
 
 FETCH_MESSAGES: Final = 5_000
 FETCH_S: Final = 0.1
@@ -43,7 +43,7 @@ DEFAULTS: Final[Mapping[str, Any]] = {
     "client.id": "malamute",
     "log_level": 2,  # errors come through error_cb
     "topic.metadata.refresh.interval.ms": 30_000,  # how soon new partitions and topics are seen
-    "queued.max.messages.kbytes": 16_384,  # fetched and not yet taken, of each partition
+    "queued.max.messages.kbytes": 16_384,  # fetched and not yet taken, of all partitions
     "fetch.queue.backoff.ms": 10,  # a full queue is taken in a moment
 }
 _HOPELESS: Final = (
@@ -69,7 +69,7 @@ class KafkaPlan:
 
 
 class KafkaSource:
-    """Reads topics into a stream until `stopping` is set, or with `once` until all of its partitions are at their end.
+    """Reads topics into a stream until `stopping` is set, or with `once` up to where its partitions ended.
 
     run() returns when everything that it began is settled. Raises what the store or Kafka refuse for good.
     """
@@ -85,6 +85,7 @@ class KafkaSource:
         self._patience = patience_of(stopping, report, clock, plan.once)
         self._settings = store.stream(plan.stream).settings
         self._partitions: dict[Key, Partition] = {}
+        self._ends: dict[Key, int] = {}  # of the partitions when they were looked at first
         self._paused: set[Key] = set()
         self._fenced_s: dict[Key, float] = {}
         self._assigned = False
@@ -148,7 +149,7 @@ class KafkaSource:
         return (
             self._plan.once
             and self._assigned
-            and all(partition.at_end and partition.idle for partition in self._partitions.values())
+            and all(partition.reached(self._ends[key]) for key, partition in self._partitions.items())
         )
 
     def _take(self, consumer: Consumer, message: Any) -> None:
@@ -200,9 +201,7 @@ class KafkaSource:
             return
         self._report.count(events=stored.events, refused=stored.refused)
         if stored.refused:
-            self._report.remark(
-                f"{_name(key)}: refused records before offset {stored.position.next} are in {self._plan.stream}_refused"
-            )
+            self._report.remark(f"{_name(key)}: refused records are in {refused_stream(self._plan.stream)}")
 
     def _on_assign(self, consumer: Consumer, assigned: Sequence[TopicPartition]) -> None:
         keys: list[Key] = [(one.topic, one.partition) for one in assigned]
@@ -225,6 +224,7 @@ class KafkaSource:
         """Where to begin to read: the stored position, or what of the partition is still there."""
         asked = TopicPartition(*key)
         low, high = self._kafka_settled(partial(consumer.get_watermark_offsets, asked, BROKER_WAIT_S_MAX))
+        self._ends.setdefault(key, high)
         if position is None:
             return KafkaPosition(self._cluster, *key, low)
         if position.next > high:

@@ -62,10 +62,9 @@ class Partition:
         """Whether a batch is waiting while another is on its way: fetch no more."""
         return self._busy is not None and self._is_batch
 
-    @property
-    def idle(self) -> bool:
-        """Whether everything that was taken is stored."""
-        return self._busy is None and not self._messages
+    def reached(self, end: int) -> bool:
+        """Whether everything before `end` is stored; the last offsets of a partition may hold no message."""
+        return self.stored.next >= end or (self.at_end and self._busy is None and not self._messages)
 
     def turn(self, pool: Executor) -> Stored | None:
         """Begin to store what is due; what came of the batch before, when it is done, or its error."""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from core.clock import SystemClock
-from core.errors import InvalidRequest, Unavailable
+from core.errors import Fenced, InvalidRequest, Unavailable
 from malamute.sources.kafka import KafkaPlan, KafkaSource
 from malamute.sources.kafka_records import KafkaPosition
 from malamute.sources.report import Report
@@ -308,6 +308,19 @@ def test_a_zombie_is_fenced_and_says_so(kafka, topic):
     zombie.stop()
     drain(kafka, store, topic)
     assert stored(store) == Counter(range(20))
+
+
+def test_a_source_that_was_robbed_for_good_ends(kafka, topic, monkeypatch):
+    monkeypatch.setattr("malamute.sources.kafka.SOURCE_FENCED_S_MAX", 0.1)
+    store = MemoryStore()
+    robbed = Source(kafka, store, topic).start()
+    produce(kafka, topic, numbered(10))
+    until(lambda: len(stored(store)) == 10, robbed)
+    for key in list(store.producers):
+        store.open_producer(0, *key)
+    produce(kafka, topic, numbered(10, 10))
+    with pytest.raises(Fenced, match="give one of them another --group"):
+        robbed.end()
 
 
 def test_a_store_that_is_away_is_waited_for(kafka, topic, monkeypatch):

@@ -13,6 +13,8 @@ import pyarrow as pa
 import ray
 
 from actors.fleet import RayBackend
+from actors.keeper import Keeper
+from actors.placement import ShardPlan, begin_shard
 from core.clock import SystemClock
 from core.errors import NotFound
 from core.limits import ACTOR_CALLS_PENDING_MAX, COORDINATOR_QUERIES_MAX, RETRY_SECONDS_DEFAULT
@@ -22,7 +24,7 @@ from query.fragment import DistributedPlan
 from query.options import QueryAnswer, QueryOptions
 from query.tasks import Task
 from storage.catalog import CatalogStore, StreamSettings
-from storage.deployment import ShardConfig, open_objects, spill_directory
+from storage.deployment import open_objects, spill_directory
 
 GROUPS = {"query": COORDINATOR_QUERIES_MAX, "control": 4}
 _ENGINE_SHARE: Final = 0.75  # of a query's memory: what the leaves send is the rest, and the engine does not count it
@@ -38,16 +40,19 @@ _ENGINE_SHARE: Final = 0.75  # of a query's memory: what the leaves send is the 
 class CoordinatorActor:
     """The coordinator of a deployment, named `<deployment>.coordinator`."""
 
-    def __init__(self, name: str, namespace: str, shards: int, readers: int, config: ShardConfig) -> None:
-        self._config = config
+    def __init__(self, name: str, namespace: str, plans: tuple[ShardPlan, ...], readers: int) -> None:
+        self._config = config = plans[0].config
         self._clock = SystemClock()
-        self._catalog = CatalogStore(open_objects(config), self._clock, shards)
+        self._catalog = CatalogStore(open_objects(config), self._clock, len(plans))
         executor = Executor(
             threads=config.query_threads,
             memory_bytes=int(config.query_bytes_max * _ENGINE_SHARE),
             temp_directory=spill_directory(config, "coordinator"),
         )
-        self._backend = RayBackend(name, namespace, shards, readers, self._clock)
+        for plan in plans:
+            begin_shard(plan, None)  # nothing, unless the last coordinator died while it moved a shard
+        self._backend = RayBackend(name, namespace, len(plans), readers, self._clock)
+        Keeper(plans, self._backend.handles).start()
         self._queries = Queries(self._backend, executor, self._clock, self._catalog, config.query_seconds_max)
 
     @ray.method(concurrency_group="control")
@@ -56,6 +61,7 @@ class CoordinatorActor:
         config = self._config
         return {
             "pid": os.getpid(),
+            "node": ray.get_runtime_context().get_node_id(),
             "shards": self._backend.shards,
             "storage": config.url,
             "durability": config.durability,

@@ -10,8 +10,8 @@ import ray
 
 from actors.coordinator import CoordinatorActor
 from actors.errors import ask_again, unwrap
+from actors.placement import ShardPlan, begin_shard, node_with_disk
 from actors.reader import ReaderActor
-from actors.shard import ShardActor
 from cluster.settings import Settings
 from cluster.transport import NAMESPACE, Transport, coordinator_name, reader_name, shard_name
 from core.errors import MalamuteError, StorageInUse
@@ -71,10 +71,11 @@ def launch(settings: Settings) -> Transport:
     config = shard_config(settings, 0)
     open_storage(open_objects(config), settings.shards)
     try:
-        handles = [_start_shard(settings, number) for number in range(settings.shards)]
+        plans = tuple(_shard_plan(settings, number) for number in range(settings.shards))
+        handles = [begin_shard(plan, node_with_disk(plan.config)) for plan in plans]
         for number in range(settings.readers.count):
             _start_reader(settings, number)
-        coordinator = _start_coordinator(settings, config)
+        coordinator = _start_coordinator(settings, plans)
         for number, handle in enumerate(handles):
             ask_again(handle, "open", timeout_s=LAUNCH_WAIT_S_MAX, what=f"start of shard {number}")
         ask_again(coordinator, "info", timeout_s=LAUNCH_WAIT_S_MAX, what="start of the coordinator")
@@ -84,14 +85,14 @@ def launch(settings: Settings) -> Transport:
     return Transport(settings.name)
 
 
-def _start_shard(settings: Settings, number: int) -> Any:
-    return ShardActor.options(  # type: ignore[attr-defined]
+def _shard_plan(settings: Settings, number: int) -> ShardPlan:
+    return ShardPlan(
         name=shard_name(settings.name, number),
         namespace=NAMESPACE,
-        lifetime="detached",
+        config=shard_config(settings, number),
         num_cpus=settings.shard.num_cpus,
-        memory=settings.shard.memory_bytes,
-    ).remote(shard_config(settings, number))
+        memory_bytes=settings.shard.memory_bytes,
+    )
 
 
 def _start_reader(settings: Settings, number: int) -> Any:
@@ -104,14 +105,14 @@ def _start_reader(settings: Settings, number: int) -> Any:
     ).remote(shard_config(settings, number % settings.shards), number)
 
 
-def _start_coordinator(settings: Settings, config: ShardConfig) -> Any:
+def _start_coordinator(settings: Settings, plans: tuple[ShardPlan, ...]) -> Any:
     return CoordinatorActor.options(  # type: ignore[attr-defined]
         name=coordinator_name(settings.name),
         namespace=NAMESPACE,
         lifetime="detached",
         num_cpus=settings.coordinator.num_cpus,
         memory=settings.coordinator.memory_bytes,
-    ).remote(settings.name, NAMESPACE, settings.shards, settings.readers.count, config)
+    ).remote(settings.name, NAMESPACE, plans, settings.readers.count)
 
 
 def stop(deployment: str, shards: int, *, graceful: bool = True) -> list[str]:

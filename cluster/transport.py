@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -69,7 +70,7 @@ class Transport:
     def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
         """See storage.shard.Shard.open_producer."""
         ref = send(self._shard_actors[shard], "open_producer", tenant, stream, producer_id)
-        answer: ProducerOpened = unwrap(ref, ACK_WAIT_S_MAX, f"open producer on shard {shard}")
+        answer: ProducerOpened = self._answer(shard, ref, ACK_WAIT_S_MAX, f"open producer on shard {shard}")
         return answer
 
     def submit(self, shard: int, request: AppendRequest) -> Any:
@@ -84,8 +85,18 @@ class Transport:
         shard, ref = pending
         if isinstance(ref, Overloaded):
             raise ref
-        ack: Ack = unwrap(ref, timeout_s, f"append to shard {shard}")
+        ack: Ack = self._answer(shard, ref, timeout_s, f"append to shard {shard}")
         return ack
+
+    def _answer(self, shard: int, ref: Any, timeout_s: float, what: str) -> Any:
+        try:
+            return unwrap(ref, timeout_s, what)
+        except UnknownOutcome as error:
+            if isinstance(error.__cause__, ActorDiedError):
+                # Perhaps it was begun again elsewhere, under the same name: the next attempt goes there.
+                with suppress(NotFound, Unavailable):
+                    self._shard_actors[shard] = _actor(shard_name(self.deployment, shard), self.deployment)
+            raise
 
 
 def _actor(name: str, deployment: str) -> Any:

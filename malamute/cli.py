@@ -193,6 +193,25 @@ StorageArgument = Annotated[
 
 
 @app.command()
+def chaos(
+    seconds: Annotated[float, typer.Option("--seconds", help="how long faults are made")] = 60.0,
+    seed: Annotated[int | None, typer.Option("--seed", help="repeats the same faults  [default: another one]")] = None,
+    is_test_cluster: Annotated[
+        bool, typer.Option("--yes-this-is-a-test-cluster", help="processes are killed and stopped")
+    ] = False,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Kill, stop and cut off processes of a TEST deployment; exit code 1 when an event is lost, doubled or moved."""
+    from malamute.commands import chaos as command
+    from malamute.commands.store import Choice
+
+    if not command.run(Choice(address, storage, name), seed, seconds, is_test_cluster=is_test_cluster):
+        raise typer.Exit(PARTIAL)
+
+
+@app.command()
 def verify(
     storage: StorageArgument = None,
     deep: Annotated[bool, typer.Option("--deep", help="compare every value with indexes and bounds")] = False,

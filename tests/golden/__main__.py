@@ -24,42 +24,53 @@ HERE = Path(__file__).parent
 PRESENT = f"format-{STORAGE_FORMAT}-indexed"
 # The same with the WAL on the object store.
 PRESENT_OBJECT = f"format-{STORAGE_FORMAT}-object"
+# The same with ids of events: a manifest of format 2, which older releases refuse.
+PRESENT_IDS = f"format-{STORAGE_FORMAT}-ids"
 START_US = 1_700_000_000_000_000
 
 
-def open_golden(directory: Path, clock: Clock, *, wal_on_objects: bool) -> Shard:
+def settings_of(name: str) -> StreamSettings:
+    """The settings of the one stream of a golden store."""
+    return StreamSettings(STREAM, sort_key=("service", "n"), dedup_key="n" if name == PRESENT_IDS else None)
+
+
+def open_golden(directory: Path, clock: Clock, name: str) -> Shard:
     """The one shard of a store in `directory`."""
     objects = LocalObjectStore(str(directory), LocalFileSystem())
-    if wal_on_objects:
+    if name == PRESENT_OBJECT:
         ids = itertools.count(1)
         return open_on_objects(objects, clock=clock, file_ids=lambda: next(ids))
-    return open_on(LocalFileSystem(), clock=clock, objects=objects, wal_directory=str(directory / "wal" / "0000"))
+    wal, settings = str(directory / "wal" / "0000"), settings_of(name)
+    return open_on(LocalFileSystem(), clock=clock, objects=objects, wal_directory=wal, settings=settings)
 
 
-def write(directory: Path, *, wal_on_objects: bool) -> None:
+def write(directory: Path, name: str) -> None:
     """Make the store in `directory`, which must not be there."""
     directory.mkdir()
     clock = ManualClock(START_US)
     objects = LocalObjectStore(str(directory), LocalFileSystem())
     open_storage(objects, 1)
-    CatalogStore(objects, clock, 1).ensure_stream(TENANT, StreamSettings(STREAM, sort_key=("service", "n")))
-    shard = open_golden(directory, clock, wal_on_objects=wal_on_objects)
+    CatalogStore(objects, clock, 1).ensure_stream(TENANT, settings_of(name))
+    shard = open_golden(directory, clock, name)
     epoch = shard.open_producer(TENANT, STREAM, "golden").epoch
     append(shard, "golden", epoch, 0, range(10))
     shard.flush()
     append(shard, "golden", epoch, 1, range(10, 20), position=b"twenty")
     shard.flush()
-    if wal_on_objects:
-        shard = open_golden(directory, clock, wal_on_objects=True)  # leaves a fence
+    if name == PRESENT_OBJECT:
+        shard = open_golden(directory, clock, name)  # leaves a fence
     append(shard, "golden", epoch, 2, range(20, 25), position=b"twenty-five")
+    if name == PRESENT_IDS:
+        again = shard.open_producer(TENANT, STREAM, "again").epoch
+        append(shard, "again", again, 0, range(15, 22))
     # Not closed: what a killed process leaves is the harder case.
 
 
 def main() -> int:
-    missing = [name for name in (PRESENT, PRESENT_OBJECT) if not (HERE / name).exists()]
+    missing = [name for name in (PRESENT, PRESENT_OBJECT, PRESENT_IDS) if not (HERE / name).exists()]
     for name in missing:
         directory = HERE / name
-        write(directory, wal_on_objects=name == PRESENT_OBJECT)
+        write(directory, name)
         for lock in directory.rglob("LOCK"):
             lock.unlink()
         shutil.rmtree(directory / "tmp", ignore_errors=True)

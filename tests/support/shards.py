@@ -50,6 +50,7 @@ def open_on(
     objects: ObjectStore | None = None,
     wal_directory: str = WAL_DIRECTORY,
     file_ids: Callable[[], int] | None = None,
+    settings: StreamSettings | None = None,
 ) -> Shard:
     ids = itertools.count(1)
     return open_shard(
@@ -59,7 +60,7 @@ def open_on(
         wal_directory=wal_directory,
         clock=clock or ManualClock(),
         new_file_id=file_ids or (lambda: next(ids) * 0x9E3779B97F4A7C15 % 2**64),
-        stream_settings=lambda tenant, stream: StreamSettings(stream),
+        stream_settings=lambda tenant, stream: settings or StreamSettings(stream),
     )
 
 

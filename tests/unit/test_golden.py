@@ -13,7 +13,7 @@ from storage.fs import LocalFileSystem
 from storage.local_objects import LocalObjectStore
 from storage.segment_index import SegmentIndexes
 from storage.storage_format import open_storage
-from tests.golden.__main__ import PRESENT, PRESENT_OBJECT, START_US, open_golden, write
+from tests.golden.__main__ import PRESENT, PRESENT_IDS, PRESENT_OBJECT, START_US, open_golden, write
 from tests.support.shards import STREAM, TENANT, append, stored_rows
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -21,7 +21,7 @@ STORES = sorted(GOLDEN.glob("format-*"))
 
 
 def test_there_is_one_of_the_present_format() -> None:
-    assert {GOLDEN / PRESENT, GOLDEN / PRESENT_OBJECT} <= set(STORES)
+    assert {GOLDEN / PRESENT, GOLDEN / PRESENT_OBJECT, GOLDEN / PRESENT_IDS} <= set(STORES)
 
 
 @pytest.mark.parametrize("store", STORES, ids=lambda store: store.name)
@@ -32,7 +32,7 @@ def test_a_store_of_a_released_format_opens_with_all_it_holds(store: Path, tmp_p
     objects = LocalObjectStore(str(directory), LocalFileSystem())
     open_storage(objects, 1)
     assert CatalogStore(objects, clock, 1).get(TENANT, STREAM).sort_key == ("service", "n")
-    shard = open_golden(directory, clock, wal_on_objects=store.name.endswith("object"))
+    shard = open_golden(directory, clock, store.name)
     assert stored_rows(shard, objects) == [(number, number) for number in range(25)]
     indexes = SegmentIndexes(objects, 2**20)
     found = [indexes.get(segment) for segment in shard.snapshot(TENANT, STREAM).segments]
@@ -42,15 +42,18 @@ def test_a_store_of_a_released_format_opens_with_all_it_holds(store: Path, tmp_p
     assert not append(shard, "golden", 1, 3, range(25, 30)).duplicate
     opened = shard.open_producer(TENANT, STREAM, "golden")
     assert (opened.epoch, opened.position) == (2, b"twenty-five")
+    if store.name == PRESENT_IDS:
+        assert append(shard, "again", 1, 0, range(15, 22)).duplicate_ids == 7
+        assert append(shard, "again", 1, 1, range(30)).duplicate_ids == 30
     shard.flush()
     assert stored_rows(shard, objects) == [(number, number) for number in range(30)]
     shard.close()
 
 
-@pytest.mark.parametrize("name", [PRESENT, PRESENT_OBJECT])
+@pytest.mark.parametrize("name", [PRESENT, PRESENT_OBJECT, PRESENT_IDS])
 def test_the_present_code_writes_the_same_names(tmp_path: Path, name: str) -> None:
     """A change of what is written where is a change of the format."""
-    write(tmp_path / "store", wal_on_objects=name == PRESENT_OBJECT)
+    write(tmp_path / "store", name)
     golden = GOLDEN / name
 
     def names(root: Path) -> list[str]:

@@ -85,8 +85,10 @@ def _run(choice: Choice, make: Make, unit: str, once: bool, as_json: bool) -> bo
         report = Report(out, clock, as_json, unit=unit)
         try:
             make(ClientStore(store.client, store.deployment), report, clock, stopping).run()
-        finally:
-            report.done()
+        except BaseException:
+            report.done("failed")
+            raise
+        report.done()
     # A source that was told to end has done what it was asked for.
     return report.counts.whole or not once
 

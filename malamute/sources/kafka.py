@@ -217,8 +217,10 @@ class KafkaSource:
     def _open(self, key: Key) -> tuple[SourceWriter, KafkaPosition | None]:
         source_id = f"kafka/{self._plan.group}/{_name(key)}"
         writer = SourceWriter(self._store, self._plan.stream, source_id, self._patience, self._clock)
-        empty = KafkaPosition(self._cluster, *key, 0)
-        return writer, stored_position(self._store, writer, empty, self._plan.stream, self._patience)
+        return writer, stored_position(self._store, writer, self._at(key, 0), self._plan.stream, self._patience)
+
+    def _at(self, key: Key, offset: int) -> KafkaPosition:
+        return KafkaPosition(self._cluster, self._plan.group, *key, offset)
 
     def _begin(self, consumer: Consumer, key: Key, position: KafkaPosition | None) -> KafkaPosition:
         """Where to begin to read: the stored position, or what of the partition is still there."""
@@ -226,7 +228,7 @@ class KafkaSource:
         low, high = self._kafka_settled(partial(consumer.get_watermark_offsets, asked, BROKER_WAIT_S_MAX))
         self._ends.setdefault(key, high)
         if position is None:
-            return KafkaPosition(self._cluster, *key, low)
+            return self._at(key, low)
         if position.next > high:
             raise InvalidRequest(
                 f"{_name(key)} is stored up to offset {position.next}, but ends at {high}: the topic was made anew or "

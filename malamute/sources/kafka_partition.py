@@ -145,6 +145,7 @@ def stored_position(
                 f"{empty.cluster!r}: use another --group for it"
             )
         return position
-    where = {f"{PREFIX}.cluster": empty.cluster, f"{PREFIX}.topic": empty.topic, f"{PREFIX}.partition": empty.partition}
+    named = {"cluster": empty.cluster, "group": empty.group, "topic": empty.topic, "partition": empty.partition}
+    where = {f"{PREFIX}.{name}": value for name, value in named.items()}
     last = patience.settled(lambda: store.largest(stream, f"{PREFIX}.offset", where))
     return None if last is None else empty._replace(next=last + 1)

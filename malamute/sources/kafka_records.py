@@ -43,9 +43,10 @@ class Message(Protocol):
 
 
 class KafkaPosition(NamedTuple):
-    """How far a partition is stored: `next` is the offset to go on from. `cluster` is the id of Kafka's cluster."""
+    """How far a group has stored a partition: up to `next`. `cluster` is the id of Kafka's cluster."""
 
     cluster: str
+    group: str
     topic: str
     partition: int
     next: int
@@ -59,7 +60,8 @@ class KafkaPosition(NamedTuple):
         """The position of encode(); InvalidRequest when something else was stored."""
         try:
             values = json.loads(data)
-            return cls(str(values["cluster"]), str(values["topic"]), int(values["partition"]), int(values["next"]))
+            cluster, group, topic = (str(values[name]) for name in ("cluster", "group", "topic"))
+            return cls(cluster, group, topic, int(values["partition"]), int(values["next"]))
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidRequest("the stored position was not left by a kafka source: use another --group") from error
 
@@ -222,6 +224,7 @@ def _described(
 ) -> Iterator[tuple[ColumnKey, pa.Array]]:
     count = len(messages)
     yield ColumnKey(f"{PREFIX}.cluster", STR), pa.repeat(partition.cluster, count)
+    yield ColumnKey(f"{PREFIX}.group", STR), pa.repeat(partition.group, count)
     yield ColumnKey(f"{PREFIX}.topic", STR), pa.repeat(partition.topic, count)
     yield ColumnKey(f"{PREFIX}.partition", INT), pa.array(np.full(count, partition.partition, np.int64))
     yield ColumnKey(f"{PREFIX}.offset", INT), pa.array([message.offset() for message in messages], pa.int64())

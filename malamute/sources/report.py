@@ -35,7 +35,7 @@ class Report:
     """Counts and says. `lag` is what is known of the rest: records of a partition, bytes of the files. Thread-safe.
 
     With `as_json` every line is an object: {"progress": …} now and then, {"remark": …} for what a person has to know,
-    {"done": …} at the end.
+    {"done": …} or {"failed": …} at the end.
     """
 
     out: TextIO
@@ -71,9 +71,9 @@ class Report:
         if seconds >= SOURCE_REPORT_S:
             self._numbers("progress", seconds)
 
-    def done(self) -> None:
+    def done(self, how: str = "done") -> None:
         """Say how it went."""
-        self._numbers("done", max(1e-9, self.clock.steady_s() - self._said_s))
+        self._numbers(how, max(1e-9, self.clock.steady_s() - self._said_s))
 
     def _numbers(self, kind: str, seconds: float) -> None:
         with self._lock:
@@ -119,4 +119,4 @@ def _line(kind: str, numbers: Mapping[str, Any], unit: str) -> str:
         for name, words in (("refused", "refused"), ("lost", "lost"), ("files_failed", "files failed"))
         if numbers[name]
     ]
-    return ("done: " if kind == "done" else "") + ", ".join(parts)
+    return ("" if kind == "progress" else f"{kind}: ") + ", ".join(parts)

@@ -132,6 +132,7 @@ def test_messages_become_events_with_what_kafka_says_of_them(kafka, topic):
     assert event.pop("kafka.cluster").startswith("mockCluster")
     assert event == {
         "n": 1,
+        "kafka.group": f"group-{topic}",
         "kafka.topic": topic,
         "kafka.partition": 0,
         "kafka.offset": 0,
@@ -268,6 +269,14 @@ def test_a_forgotten_position_is_found_in_the_events(kafka, topic):
     assert stored(store) == Counter(range(20))
 
 
+def test_another_group_reads_everything_again(kafka, topic):
+    store = MemoryStore()
+    produce(kafka, topic, numbered(10))
+    for group in ("one", "two"):
+        drain(kafka, store, topic, group=f"{topic}-{group}")
+    assert stored(store) == Counter([*range(10), *range(10)])
+
+
 def test_a_rebalance_moves_partitions_without_loss_or_double(kafka):
     topic = f"topic{next(_numbers)}"
     kafka.create_topic(topic, 4)
@@ -360,6 +369,6 @@ def test_no_broker_is_said(monkeypatch):
 
 
 def test_positions_survive_their_encoding():
-    position = KafkaPosition("c", "t/ü", 3, 2**40)
+    position = KafkaPosition("c", "g", "t/ü", 3, 2**40)
     assert KafkaPosition.decode(position.encode()) == position
     assert json.loads(position.encode())["next"] == 2**40

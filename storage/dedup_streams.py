@@ -77,7 +77,7 @@ class DedupStreams:
 
     def status(self) -> dict[str, int]:
         """Ids that are in memory, and the bytes that they take."""
-        streams = self._streams.values()
+        streams = list(self._streams.values())  # another thread may be loading one
         return {
             "dedup_ids": sum(len(stream.index) for stream in streams),
             "dedup_bytes": sum(stream.index.bytes for stream in streams),

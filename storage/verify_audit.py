@@ -26,7 +26,7 @@ from storage.verify import StoragePlace
 from storage.verify_manifests import shards_of
 from storage.verify_report import Findings
 from storage.verify_wal import located
-from storage.wal_format import BatchRecord
+from storage.wal_format import BatchRecord, DuplicatesRecord
 
 UNTOLD: Final = (
     "segments hold events without their producer and sequence: of batches below the WAL floor only those are told "
@@ -45,7 +45,10 @@ class Held:
 
 @dataclass(slots=True)
 class Batch:
-    """One batch that can still be told apart. `source` is what tells of it: the WAL, or a version of the manifest."""
+    """One batch that can still be told apart. `source` is what tells of it: the WAL, or a version of the manifest.
+
+    Offsets are -1 when all of its events were duplicates by id.
+    """
 
     epoch: int
     sequence: int
@@ -75,8 +78,11 @@ class Trace:
 
 
 def position_text(position: bytes | None) -> str | None:
-    """A position for people; bytes that are no text are escaped."""
-    return None if position is None else position.decode(errors="backslashreplace")
+    """A position for people; bytes that are no text, or that a terminal obeys, are escaped."""
+    if position is None:
+        return None
+    text = position.decode(errors="backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def audit_producer(place: StoragePlace, tenant: str, stream: str, producer: str) -> list[Trace]:
@@ -93,7 +99,8 @@ def _trace(place: StoragePlace, shard: int, key: ProducerKey) -> Trace | None:
     manifest = ManifestStore(place.objects, ShardId(shard), place.clock).load()
     if manifest is None:
         return None
-    batches: dict[int, Batch] = {}  # by first offset; what is nearer to the batch itself replaces what is farther
+    # By first offset (below 0: nothing is stored); what is nearer to the batch itself replaces what is farther.
+    batches: dict[int, Batch] = {}
     for version, state in _told_by_manifests(place.objects, shard, key):
         if state.first_offset >= 0:
             source = f"manifest version {version}"
@@ -136,10 +143,15 @@ def _from_wal(place: StoragePlace, manifest: Manifest, key: ProducerKey, batches
         return ["the WAL is on a local disk that was not named: batches above the WAL floor are not shown"]
     try:
         for where, position, record in located(wal, manifest):
-            if isinstance(record, BatchRecord) and (record.tenant, record.stream, record.producer) == key:
+            if (record.tenant, record.stream, record.producer) != key:
+                continue
+            name = where.rpartition("/")[2]
+            source = f"WAL {name} at {position}" if position else f"WAL {name}"
+            if isinstance(record, DuplicatesRecord):
+                none = Batch(record.producer_epoch, record.sequence, -1, -1, record.position, source)
+                batches[-1 - len(batches)] = none
+            elif isinstance(record, BatchRecord):
                 last = record.first_offset + record.rows - 1
-                name = where.rpartition("/")[2]
-                source = f"WAL {name} at {position}" if position else f"WAL {name}"
                 batch = Batch(
                     record.producer_epoch, record.sequence, record.first_offset, last, record.position, source
                 )
@@ -184,8 +196,8 @@ def _holes(batches: list[Batch], newest: ProducerState) -> list[str]:
             if sequence > following:
                 span = f"{following}" if sequence == following + 1 else f"{following}-{sequence - 1}"
                 told.append(
-                    f"epoch {epoch}, sequence {span}: stored, in segments (or duplicates by id); "
-                    "their offsets are not known any more"
+                    f"epoch {epoch}, sequence {span}: stored, in segments; their offsets are not known any more "
+                    "(or all were duplicates by id)"
                 )
             following = max(following, sequence + 1)
     older = epochs[0] - 1

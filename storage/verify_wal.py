@@ -25,6 +25,7 @@ from storage.verify_report import CORRUPT, GAP, MISSING, RETRY, TORN, UNREADABLE
 from storage.wal_format import (
     FILE_HEADER_BYTES,
     BatchRecord,
+    DuplicatesRecord,
     FileHeader,
     WalRecord,
     decode_file_header,
@@ -205,8 +206,11 @@ def located(place: WalPlace, manifest: Manifest) -> Iterator[tuple[str, int, Wal
     for name in sorted(place.fs.list(place.directory or ""), key=lambda name: parse_name(name) or (0, 0)):
         if parse_name(name) and place.directory is not None:
             for shown in inspect_wal(place.fs, f"{place.directory}/{name}"):
+                where = (f"{place.directory}/{name}", shown["position"])
                 if shown["type"] in ("BATCH", "JUDGED_BATCH") and shown["ok"]:
-                    yield f"{place.directory}/{name}", shown["position"], BatchRecord(**shown["header"], body=b"")
+                    yield *where, BatchRecord(**shown["header"], body=b"")
+                elif shown["type"] == "DUPLICATES" and shown["ok"]:
+                    yield *where, DuplicatesRecord(**shown["header"])
 
 
 def note_failure(place: WalPlace, manifest: Manifest, error: Exception, found: Findings) -> None:

@@ -27,7 +27,7 @@ def _show(trace: Trace, producer: str, out: Console) -> None:
     state = trace.state
     position = position_text(state.position)
     last = "no batch yet" if state.last_sequence < 0 else f"last sequence {count_text(state.last_sequence)}"
-    told = "no position" if position is None else f"position {position!r}"
+    told = "no position" if position is None else f"position '{position}'"
     out.print(
         f"shard {trace.shard}: {producer} is in epoch {state.epoch}, {last}, {told}", markup=False, soft_wrap=True
     )
@@ -35,7 +35,8 @@ def _show(trace: Trace, producer: str, out: Console) -> None:
     numbers = ("epoch", "sequence", "offsets", "events")
     shown = table(*numbers, "position", "stored in", "told by", right=numbers)
     for batch in trace.batches:
-        where = "\n".join(f"{held.where} ({count_text(held.events)})" for held in batch.stored) or "not found"
+        where = "\n".join(f"{held.where} ({count_text(held.events)})" for held in batch.stored)
+        where = where or ("not found" if batch.first_offset >= 0 else "nothing: duplicates by id")
         shown.add_row(*_numbers(batch), position_text(batch.position) or "", where, batch.source)
     out.print(shown)
     for line in trace.untold:
@@ -44,5 +45,7 @@ def _show(trace: Trace, producer: str, out: Console) -> None:
 
 
 def _numbers(batch: Batch) -> tuple[str, str, str, str]:
+    if batch.first_offset < 0:
+        return str(batch.epoch), str(batch.sequence), "", "0"
     events = batch.last_offset - batch.first_offset + 1
     return str(batch.epoch), str(batch.sequence), f"{batch.first_offset}-{batch.last_offset}", count_text(events)

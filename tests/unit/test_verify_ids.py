@@ -12,10 +12,11 @@ import pytest
 from storage.dedup_run import encode_run
 from storage.keys import ids_key
 from storage.manifest import Manifest
+from storage.verify_audit import audit_producer, position_text
 from storage.verify_report import CORRUPT, MISSING, ORPHAN, WRONG
 from tests.golden.__main__ import HERE, PRESENT_IDS
 from tests.support.shards import STREAM, TENANT
-from tests.support.verify_store import SmallStore, kinds
+from tests.support.verify_store import SmallStore, kinds, place_of
 
 
 @pytest.fixture
@@ -62,3 +63,11 @@ def test_a_run_that_no_manifest_names_is_an_orphan(store: SmallStore) -> None:
     (store.root / key).write_bytes(b"cut off")
     report = store.verify()
     assert kinds(report) == {ORPHAN} and [finding.where for finding in report.findings] == [key]
+
+
+def test_an_audit_tells_of_a_batch_of_duplicates(store: SmallStore) -> None:
+    [trace] = audit_producer(place_of(store.objects, str(store.root / "wal")), TENANT, STREAM, "again")
+    [batch] = trace.batches
+    assert (batch.sequence, batch.first_offset, batch.stored) == (0, -1, [])
+    assert trace.state.last_sequence == 0 and not trace.untold
+    assert position_text(b"\0\x1b[2Jat 7 \xff") == "\\x00\\x1b[2Jat 7 \\xff"

@@ -27,8 +27,8 @@ check: .venv/.installed-dev ## lint, format, types and import contracts
 bench: .venv/.installed-dev ## measure; results go to benchmarks/results
 	$(BIN)/python -m benchmarks
 
-torture: .venv/.installed-dev ## seeded crash and fault campaigns, longer than in make test (MINUTES=4)
-	$(BIN)/python -m tests.torture
+torture: .venv/.installed-dev ## seeded crash and fault campaigns, planted bugs; their table (MINUTES=4)
+	$(BIN)/python -m tests.torture --minutes $(or $(MINUTES),4)
 
 fuzz: .venv/.installed-dev ## look for JSON and msgpack that the shredders get wrong (MINUTES=2)
 	$(BIN)/python -m tests.fuzz

@@ -23,14 +23,9 @@ def value(name: str, number: float, unit: str, target: str = "") -> dict[str, An
 
 def store(benchmark: str, values: list[dict[str, Any]], details: dict[str, Any] | None = None) -> Path:
     """Write benchmarks/results/<benchmark>.json and print the figures. Returns the path."""
-    commit, dirty = _git("rev-parse", "--short=12", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no"))
     result = {
         "benchmark": benchmark,
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": f"{commit}{'+changes' if dirty else ''}",
-        "cpu_count": os.cpu_count(),
-        "cpu": _cpu_model(),
-        "python": platform.python_version(),
+        **provenance(),
         "versions": {name: version(name) for name in LIBRARIES},
         "values": values,
         "details": details or {},
@@ -40,6 +35,18 @@ def store(benchmark: str, values: list[dict[str, Any]], details: dict[str, Any] 
     for row in values:
         print(f"{row['name']:60} {row['value']:>14,.4g} {row['unit']:12} {row['target']}")
     return path
+
+
+def provenance() -> dict[str, Any]:
+    """What a result is of: date, commit (with "+changes" when the tree differs from it), machine, Python."""
+    commit, dirty = _git("rev-parse", "--short=12", "HEAD"), bool(_git("status", "--porcelain", "--untracked-files=no"))
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "commit": f"{commit}{'+changes' if dirty else ''}",
+        "cpu_count": os.cpu_count(),
+        "cpu": _cpu_model(),
+        "python": platform.python_version(),
+    }
 
 
 def _git(*arguments: str) -> str:

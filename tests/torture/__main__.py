@@ -1,93 +1,65 @@
-"""`make torture`: seeded campaigns of the test suite with new seeds until the time is up; a failure ends it.
+"""`make torture`: every campaign with new seeds, each for its share of the time; the table goes to docs/reliability/.
 
-Prints what was run with its denominator. Replay a failure with MALAMUTE_SEED=<seed> and the named test.
+    python -m tests.torture --minutes 20
+    python -m tests.torture --only T4,T7 --seed 5
+
+Ends with 1 when anything was found wrong. With --only no table is written: it would miss the others.
 """
 
 from __future__ import annotations
 
-import os
+import argparse
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
 
-from tests.kill import test_kill9, test_power_cut
-from tests.support.power_cut import NotPossible, power_cut_disk
-from tests.torture import query_random, rpc_failures
-from tests.unit import test_sender, test_shard_crash
+from tests.regressions import seeds
+from tests.torture.figures import FIGURES, Figure
+from tests.torture.report import write_table
+from tests.torture.rounds import FAILED, Result, run
 
-Campaign = Callable[[int], None]
-
-RPC_BATCHES = 200  # of each producer
+MINUTES_DEFAULT = 4.0
 
 
-def kill_9(seed: int) -> None:
-    os.environ["MALAMUTE_SEED"] = str(seed)
-    with tempfile.TemporaryDirectory(prefix="malamute-torture-") as directory:
-        test_kill9.test_kill_9_at_random_times_loses_and_doubles_nothing(Path(directory))
+def main(minutes: float, seed: int, only: set[str]) -> int:
+    chosen = [figure for figure in FIGURES if not only or {figure.id, figure.name} & only]
+    unknown = only - {figure.id for figure in FIGURES} - {figure.name for figure in FIGURES}
+    if unknown or minutes <= 0:
+        known = ", ".join(dict.fromkeys(figure.id for figure in FIGURES))
+        print(f"no such figure: {', '.join(sorted(unknown))}; there are {known}" if unknown else "give some minutes")
+        return 2
+    print(f"seeds from {seed}, {minutes:g} minutes, at least one round of each", flush=True)
+    weights = sum(figure.weight for figure in chosen if figure.campaign)
+    began_s = time.monotonic()
+    results = [_shown(run(figure, seed, 60 * minutes * figure.weight / max(weights, 1))) for figure in chosen]
+    failed = [result for result in results if result.state == FAILED]
+    for result in failed:
+        if result.figure.seeded:
+            seeds.keep(result.figure.name, result.wrong_seed, result.reason)
+    if not only:
+        print(f"table: {write_table(results, seed, minutes, time.monotonic() - began_s)}")
+    if failed:
+        names = ", ".join(f'"{result.figure.name}" {result.wrong_seed}' for result in failed)
+        print(
+            f"wrong: {names}; replay each with python -m tests.torture.one_round, commit {seeds.PATH.name} with the fix"
+        )
+    return int(bool(failed))
 
 
-def power_cuts(seed: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="malamute-torture-") as directory, power_cut_disk(Path(directory)) as disk:
-        test_power_cut.run_cycles(disk, seed)
-
-
-def lost_calls(seed: int) -> None:
-    outcome = rpc_failures.campaign(seed, RPC_BATCHES, failures_max=-1)
-    print(f"  {outcome.acknowledged:,} events acknowledged, {outcome.duplicates:,} of them sent again", flush=True)
-
-
-CAMPAIGNS: dict[str, tuple[str, Campaign]] = {
-    "T1": (
-        "shard lives with power cuts after random operations",
-        test_shard_crash.test_power_cut_after_any_operation_loses_and_doubles_nothing,
-    ),
-    "T6": (
-        "recoveries with a second power cut inside",
-        test_shard_crash.test_power_cut_inside_recovery_changes_nothing,
-    ),
-    "T16": (
-        "producers over a lossy, repeating transport",
-        test_sender.test_lost_and_repeated_requests_and_answers_store_each_batch_once,
-    ),
-    "T16 on Ray": (
-        f"Rays that lose calls, {rpc_failures.PRODUCERS} producers of {RPC_BATCHES} batches each",
-        lost_calls,
-    ),
-    "T4": (f"processes killed {test_kill9.CYCLES} times each", kill_9),
-    "T2": (f"disks whose power was cut {test_power_cut.CYCLES} times each", power_cuts),
-    "T44": (
-        f"data sets, {query_random.QUERIES_OF_A_SEED} random queries of each compared with plain DuckDB",
-        query_random.equal_plain_tables,
-    ),
-    "T42": (
-        f"data sets, {query_random.SWITCHED_QUERIES_OF_A_SEED} random queries of each with every switch of the engine",
-        query_random.equal_with_switches,
-    ),
-}
-
-
-def main(minutes: float) -> int:
-    first = int(os.environ.get("MALAMUTE_SEED", time.time_ns() % 1_000_000))
-    print(f"seeds from {first}, {minutes:g} minutes")
-    for name, (what, campaign) in CAMPAIGNS.items():
-        deadline_s = time.monotonic() + 60 * minutes / len(CAMPAIGNS)
-        runs = 0
-        while runs == 0 or time.monotonic() < deadline_s:
-            try:
-                campaign(first + runs)
-            except NotPossible as reason:
-                print(f"{name}: SKIPPED: {reason}", flush=True)
-                break
-            except AssertionError as failure:
-                print(f"{name}: FAILED with seed {first + runs} after {runs} good runs: {failure}")
-                return 1
-            runs += 1
-        else:
-            print(f"{name}: {runs} {what}: 0 lost, doubled or different", flush=True)
-    return 0
+def _shown(result: Result) -> Result:
+    figure: Figure = result.figure
+    line = f"{figure.name:11} {result.state:8} {figure.what}: {result.done() or result.reason}"
+    print(f"{line}  [{result.rounds} rounds, {result.seconds:.0f} s]" if result.rounds else line, flush=True)
+    if result.state == FAILED:
+        print(f"{'':11} seed {result.wrong_seed}: {result.reason}", flush=True)
+    return result
 
 
 if __name__ == "__main__":
-    sys.exit(main(float(os.environ.get("MINUTES", "4"))))
+    arguments = argparse.ArgumentParser(
+        prog="python -m tests.torture", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--minutes", type=float, default=MINUTES_DEFAULT)
+    arguments.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
+    arguments.add_argument("--only", default="", help="ids or names, as in T4,T7 or 'T1 wal'")
+    given = arguments.parse_args()
+    sys.exit(main(given.minutes, given.seed, {name.strip() for name in given.only.split(",") if name.strip()}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import random
 import threading
 from dataclasses import replace
 
@@ -76,6 +77,39 @@ def test_duplicates_are_known_after_flush_and_restart(flushed):
     assert not append(again, "p", epoch, 5, [5]).duplicate
     assert [n for _, n in stored_rows(again, objects_on(fs))] == [0, 1, 2, 3, 4, 5]
     assert open_producer(again).position == b"at 4"
+
+
+def test_a_flush_publishes_the_producers_of_its_floor_not_of_its_end():
+    fs = SimFileSystem()
+    meanwhile = FaultFileSystem(fs)
+    shard = open_on(meanwhile)
+    epoch = open_producer(shard).epoch
+    append(shard, "p", epoch, 0, [0])
+
+    def append_during_the_upload(operation: str, path: str) -> None:
+        if operation == "link" and path.endswith(".parquet"):
+            append(shard, "p", epoch, 1, [1], MEMORY)
+
+    states: list[SimFileSystem] = []
+
+    def cut_power_after_the_manifest(operation: str, path: str) -> None:
+        if operation == "sync_directory" and path.endswith("/manifest"):
+            states.extend(fs.crash_states(random.Random(0), 20))
+
+    meanwhile.before, fs.after_operation = append_during_the_upload, cut_power_after_the_manifest
+    shard.flush()
+    shard.abandon()
+    lost = [state for state in states if rows_after(state) == [(0, 0)]]
+    assert lost
+    for state in lost:
+        assert not append(open_on(state), "p", epoch, 1, [1]).duplicate
+
+
+def rows_after(state: SimFileSystem) -> list[tuple[int, int]]:
+    shard = open_on(state)
+    rows = stored_rows(shard, objects_on(state))
+    shard.abandon()
+    return rows
 
 
 def test_reopened_producer_fences_its_older_epoch_and_begins_at_sequence_zero():

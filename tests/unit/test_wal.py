@@ -220,6 +220,17 @@ def test_a_callback_that_fails_poisons() -> None:
         wal.enqueue(batch(1), sync=True)
 
 
+def test_what_could_not_be_synced_is_never_said_to_be_committed() -> None:
+    fs = FaultFileSystem(SimFileSystem())
+    committed: list[object] = []
+    wal = open_wal(fs, on_committed=committed.extend)
+    append(wal, batch(0))
+    fs.plan.append(Fault("sync", fs.calls["sync"] + 1, errno.EIO))
+    with pytest.raises(UnknownOutcome):
+        append(wal, batch(1))
+    assert committed == [batch(0)]
+
+
 def test_only_the_group_in_flight_has_an_unknown_outcome() -> None:
     reached, go_on = threading.Event(), threading.Event()
 

@@ -1,0 +1,1 @@
+"""Seeds that once failed: data in seeds.json, run again by test_seeds.py for ever."""

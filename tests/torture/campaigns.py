@@ -1,0 +1,116 @@
+"""Owns the campaigns that are tests of the suite run with new seeds; each says how much it did. Never judges by itself.
+
+A campaign is a function of a seed. It raises whatever it finds wrong, and NotPossible where this machine lacks what
+it needs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.append import LOCAL, OBJECT
+from tests.kill import test_kill9, test_paused_owner, test_power_cut
+from tests.support.power_cut import power_cut_disk
+from tests.torture import query_random, rpc_failures
+from tests.unit import (
+    test_manifest,
+    test_object_wal_faults,
+    test_object_wal_power_cut,
+    test_sender,
+    test_shard_crash,
+    test_wal_crash,
+)
+
+Counts = Mapping[str, int]
+Campaign = Callable[[int], Counts]
+
+RPC_BATCHES = 100  # of each producer
+FAULTY_BATCHES = 300
+
+
+@contextmanager
+def directory() -> Iterator[Path]:
+    """A directory of its own on a real disk."""
+    with tempfile.TemporaryDirectory(prefix="malamute-torture-") as name:
+        yield Path(name)
+
+
+def wal_power_cuts(seed: int) -> Counts:
+    return {"lives": 1, "crash states": test_wal_crash.power_cuts(seed)}
+
+
+def shard_power_cuts(seed: int) -> Counts:
+    return {"shards": 1, "crash states": test_shard_crash.power_cuts(seed)}
+
+
+def object_wal_power_cuts(seed: int) -> Counts:
+    return {"shards": 1, "crash states": test_object_wal_power_cut.power_cuts(seed)}
+
+
+def real_power_cuts(seed: int) -> Counts:
+    with directory() as place, power_cut_disk(place) as disk:
+        return {"power cuts": test_power_cut.CYCLES, "events acknowledged": test_power_cut.run_cycles(disk, seed)}
+
+
+def kills(seed: int) -> Counts:
+    events = 0
+    for durability in (LOCAL, OBJECT):
+        with directory() as place:
+            events += test_kill9.kills(place, seed, durability)
+    return {"kills": 2 * test_kill9.CYCLES, "events acknowledged": events}
+
+
+def wal_crashes_in_recovery(seed: int) -> Counts:
+    return {"crash states": test_wal_crash.crashes_of_several_lives(seed)}
+
+
+def shard_crashes_in_recovery(seed: int) -> Counts:
+    return {"second power cuts": test_shard_crash.power_cuts_inside_recovery(seed)}
+
+
+def lossy_transport(seed: int) -> Counts:
+    deliveries, restarts = test_sender.lossy_course(seed)
+    return {"batches": test_sender.BATCHES, "deliveries": deliveries, "restarts": restarts}
+
+
+def lossy_ray(seed: int) -> Counts:
+    outcome = rpc_failures.campaign(seed, RPC_BATCHES, failures_max=-1)
+    batches = rpc_failures.PRODUCERS * RPC_BATCHES
+    return {"batches": batches, "events acknowledged": outcome.acknowledged, "events sent again": outcome.duplicates}
+
+
+def late_owners(seed: int) -> Counts:
+    return {"late publishes": test_manifest.late_publishes(seed) + test_shard_crash.late_writes(seed)}
+
+
+def paused_owners(seed: int) -> Counts:
+    with directory() as place:
+        fenced = test_paused_owner.pauses(place, seed)
+    return {"pauses": test_paused_owner.PAUSES, "of them ended by a fence": fenced}
+
+
+def object_store_faults(seed: int) -> Counts:
+    client = test_object_wal_faults.faults_in_memory(seed, FAULTY_BATCHES)
+    return {"batches": FAULTY_BATCHES, "calls": client.calls, "faults": client.faults}
+
+
+def writers_of_one_manifest(seed: int) -> Counts:
+    """Threads: what they do is the same each time, and their order is the machine's."""
+    with directory() as place:
+        test_manifest.test_32_writers_on_one_store_lose_no_edit(place)
+    test_manifest.test_32_owners_fighting_lose_no_edit()
+    return {"edits of 32 threads": 5 * 32}
+
+
+def random_queries(seed: int) -> Counts:
+    query_random.equal_plain_tables(seed)
+    return {"data sets": 1, "queries": query_random.QUERIES_OF_A_SEED}
+
+
+def switched_queries(seed: int) -> Counts:
+    query_random.equal_with_switches(seed)
+    queries = query_random.SWITCHED_QUERIES_OF_A_SEED
+    return {"data sets": 1, "queries": queries, "answers compared": queries * len(query_random.SWITCHES)}

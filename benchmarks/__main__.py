@@ -11,6 +11,7 @@ BENCHMARKS = (
     "ingest",
     "wal_object",
     "write",
+    "sources",
     "dedup",
     "query",
     "budgets",

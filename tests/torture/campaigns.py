@@ -9,10 +9,12 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 from core.append import LOCAL, OBJECT
 from tests.kill import test_kill9, test_paused_owner, test_power_cut
+from tests.support.dedup_campaign import Campaign as DedupCampaign
 from tests.support.power_cut import power_cut_disk
 from tests.torture import query_random, rpc_failures
 from tests.unit import (
@@ -80,6 +82,10 @@ def lossy_ray(seed: int) -> Counts:
     outcome = rpc_failures.campaign(seed, RPC_BATCHES, failures_max=-1)
     batches = rpc_failures.PRODUCERS * RPC_BATCHES
     return {"batches": batches, "events acknowledged": outcome.acknowledged, "events sent again": outcome.duplicates}
+
+
+def ids_sent_again(seed: int) -> Counts:
+    return asdict(DedupCampaign(seed).run(lives=4, steps=25))
 
 
 def late_owners(seed: int) -> Counts:

@@ -68,6 +68,7 @@ FIGURES: Final = (
         retries.after_each_event,
         ends="no merges and no change of the number of shards yet",
     ),
+    Figure("T17 ids", "events sent again under their ids, through crashes, against a model", campaigns.ids_sent_again),
     Figure("T18", "late writes of replaced owners", campaigns.late_owners),
     Figure("T19", "log checker over nodes under kill, pause, partition", missing="not built"),
     Figure(

@@ -26,6 +26,7 @@ _MANIFEST: Final = "tests/unit/test_manifest.py"
 _OBJECT_WAL: Final = "tests/unit/test_object_wal.py"
 _INTERLEAVINGS: Final = "tests/unit/test_object_wal_interleavings.py"
 _STATES: Final = "tests/unit/test_query_states.py"
+_DEDUP: Final = "tests/unit/test_dedup.py"
 _SENDER: Final = "tests/unit/test_sender.py"
 
 BUGS: Final = (
@@ -277,6 +278,27 @@ BUGS: Final = (
         "            self._sequence = flight.request.sequence\n",
         "",
         _SENDER,
+    ),
+    Bug(
+        "the ids of a batch are not remembered",
+        "storage/dedup.py",
+        "        self.index.add(judged.new)\n",
+        "",
+        "round T17 ids:5",
+    ),
+    Bug(
+        "equal ids of one batch are both stored",
+        "storage/dedup.py",
+        "        duplicate[1:] |= (high[1:] == high[:-1]) & (low[1:] == low[:-1])\n",
+        "",
+        _DEDUP,
+    ),
+    Bug(
+        "the oldest ids that a manifest names are not read",
+        "storage/dedup.py",
+        "            if number >= self._oldest:\n",
+        "            if number > self._oldest:\n",
+        f"{_DEDUP} tests/unit/test_dedup_crash.py",
     ),
     # --- owners -----------------------------------------------------------------------------------------------------
     Bug(

@@ -23,9 +23,12 @@ MINUTES_DEFAULT = 4.0
 def main(minutes: float, seed: int, only: set[str]) -> int:
     chosen = [figure for figure in FIGURES if not only or {figure.id, figure.name} & only]
     unknown = only - {figure.id for figure in FIGURES} - {figure.name for figure in FIGURES}
-    if unknown or minutes <= 0:
+    if unknown:
         known = ", ".join(dict.fromkeys(figure.id for figure in FIGURES))
-        print(f"no such figure: {', '.join(sorted(unknown))}; there are {known}" if unknown else "give some minutes")
+        print(f"no such figure: {', '.join(sorted(unknown))}; there are {known}")
+        return 2
+    if minutes <= 0 or seed < 0:
+        print(f"{minutes:g} minutes from seed {seed} cannot be run: give more than 0 minutes and a seed of at least 0")
         return 2
     print(f"seeds from {seed}, {minutes:g} minutes, at least one round of each", flush=True)
     weights = sum(figure.weight for figure in chosen if figure.campaign)

@@ -204,7 +204,7 @@ BUGS: Final = (
         "storage/shard.py",
         "                manifest = self._publish(",
         "                self._frozen = None\n                manifest = self._publish(",
-        "round T11:1",
+        "round T10:3",
     ),
     Bug(
         "a flush does not write its producers",

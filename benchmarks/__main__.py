@@ -10,6 +10,7 @@ BENCHMARKS = (
     "replay",
     "ingest",
     "wal_object",
+    "failover",
     "write",
     "sources",
     "dedup",

@@ -16,6 +16,7 @@ from core.append import LOCAL, OBJECT
 from tests.kill import test_kill9, test_paused_owner, test_power_cut
 from tests.support.dedup_campaign import Campaign as DedupCampaign
 from tests.support.power_cut import power_cut_disk
+from tests.support.query_switches import SWITCHES
 from tests.torture import query_random, rpc_failures
 from tests.unit import (
     test_manifest,
@@ -119,4 +120,4 @@ def random_queries(seed: int) -> Counts:
 def switched_queries(seed: int) -> Counts:
     query_random.equal_with_switches(seed)
     queries = query_random.SWITCHED_QUERIES_OF_A_SEED
-    return {"data sets": 1, "queries": queries, "answers compared": queries * len(query_random.SWITCHES)}
+    return {"data sets": 1, "queries": queries, "answers compared": queries * len(SWITCHES)}

@@ -75,7 +75,6 @@ def run(objects: RemoteObjectStore, client: FaultyObstore, rng: random.Random, b
     rows = stored_rows(open_on_objects(objects), objects)
     sent = set(range(2 * course.sequence))
     check_exactly_once(rows, sent, sent)
-    print(f"{client.calls} calls, {client.faults} faults, {course.sequence} batches: 0 lost, 0 doubled")
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -17,7 +17,7 @@ from tests.kill import test_kill9, test_paused_owner, test_power_cut
 from tests.support.dedup_campaign import Campaign as DedupCampaign
 from tests.support.power_cut import power_cut_disk
 from tests.support.query_switches import SWITCHES
-from tests.torture import query_random, rpc_failures
+from tests.torture import nodes, query_random, rpc_failures
 from tests.unit import (
     test_manifest,
     test_object_wal_faults,
@@ -32,6 +32,7 @@ Campaign = Callable[[int], Counts]
 
 RPC_BATCHES = 100  # of each producer
 FAULTY_BATCHES = 300
+NODES_S = 20.0  # of faults in one round
 
 
 @contextmanager
@@ -91,6 +92,11 @@ def ids_sent_again(seed: int) -> Counts:
 
 def late_owners(seed: int) -> Counts:
     return {"late publishes": test_manifest.late_publishes(seed) + test_shard_crash.late_writes(seed)}
+
+
+def history_over_nodes(seed: int) -> Counts:
+    counts = nodes.campaign(seed, NODES_S)
+    return {name: count for name, count in counts.items() if isinstance(count, int)}
 
 
 def paused_owners(seed: int) -> Counts:

@@ -70,7 +70,14 @@ FIGURES: Final = (
     ),
     Figure("T17 ids", "events sent again under their ids, through crashes, against a model", campaigns.ids_sent_again),
     Figure("T18", "late writes of replaced owners", campaigns.late_owners),
-    Figure("T19", "log checker over nodes under kill, pause, partition", missing="not built"),
+    Figure(
+        "T19",
+        "history of producers and readers over Ray nodes that are killed, stopped and cut off",
+        campaigns.history_over_nodes,
+        4,
+        "nodes of one machine; a seed chooses the faults, the machine their moment",
+        seeded=False,
+    ),
     Figure(
         "T20", "acknowledged, then queryable", missing="not a campaign: tests/ray/test_faults.py probes it in small"
     ),

@@ -73,7 +73,9 @@ def _macro(name: str, forms: _Forms, most: int, unit: str) -> str:
     why = f"{name}() may make at most {most} {unit} of one value"
     bodies = []
     for names, checked, size in forms:
-        bounded = f"CASE WHEN {size} > {most} THEN error('{why}') ELSE {checked} END"
+        # error() is volatile, which keys of windows must not be: there a text that is no number fails as well.
+        failure = f"CAST(CAST('{why}' AS INTEGER) AS VARCHAR)" if checked == "new" else f"error('{why}')"
+        bounded = f"CASE WHEN {size} > {most} THEN {failure} ELSE {checked} END"
         given = ", ".join(bounded if parameter == checked else parameter for parameter in names.split(", "))
         bodies.append(f"({names}) AS system.main.{name}({given})")
     return f"CREATE MACRO {name} {', '.join(bodies)}"

@@ -19,6 +19,7 @@ SAME = [
     "range(TIMESTAMPTZ '2020-01-01', TIMESTAMPTZ '2021-01-01', INTERVAL 1 MONTH)",
     "lpad('a', 3, 'xy'), rpad('abc', 2, '.'), bitstring('101', 8), list_resize([1], 3), array_resize([1], 3, 0)",
     "replace('aba', 'a', 'cc'), regexp_replace('aba', 'a', 'x'), regexp_replace('aba', 'A', 'x', 'gi')",
+    "count(*) OVER (PARTITION BY replace(t, 'a', 'b'), regexp_replace(t, 'a', 'b')) FROM (VALUES ('a')) v(t)",
     "levenshtein('abc', 'b'), damerau_levenshtein('ab', 'ba'), jaro_similarity('ab', 'ac')",
     "jaro_winkler_similarity('duck', 'duckdb', 0.5), editdist3('a', 'b')",
     "format('{:>5}|{}', 'x', 1), printf('%5d %s', 3, 'a')",

@@ -19,6 +19,7 @@ _PATTERN_CALLS: Final = words("format printf")
 _WIDE: Final = re.compile(r"\d{5}|\*|\{[^}]*\{")
 _VOLATILE_CALLS: Final = words("random uuid gen_random_uuid uuidv4 uuidv7")
 _LITERAL_IN_LAMBDA_MAX: Final = 1_000
+_REFUSAL: Final = re.compile(r"\w+\(\) may make at most \d+ \w+ of one value")
 
 # Of numbers or of times; a month counts as 30 days.
 _STEPS: Final = (
@@ -73,12 +74,18 @@ def _macro(name: str, forms: _Forms, most: int, unit: str) -> str:
     why = f"{name}() may make at most {most} {unit} of one value"
     bodies = []
     for names, checked, size in forms:
-        # error() is volatile, which keys of windows must not be: there a text that is no number fails as well.
-        failure = f"CAST(CAST('{why}' AS INTEGER) AS VARCHAR)" if checked == "new" else f"error('{why}')"
-        bounded = f"CASE WHEN {size} > {most} THEN {failure} ELSE {checked} END"
+        # error() is volatile, which keys of windows must not be. A text that is no number fails as well, and as an
+        # index it lets what is checked be of any type.
+        bounded = f"list_extract([{checked}], CASE WHEN {size} > {most} THEN CAST('{why}' AS INTEGER) ELSE 1 END)"
         given = ", ".join(bounded if parameter == checked else parameter for parameter in names.split(", "))
         bodies.append(f"({names}) AS system.main.{name}({given})")
     return f"CREATE MACRO {name} {', '.join(bodies)}"
+
+
+def bound_passed(message: str) -> str:
+    """What a macro refused with, out of the engine's `message`; "" when it is about something else."""
+    found = _REFUSAL.search(message)
+    return found[0] if found else ""
 
 
 def growth_mistake(call: exp.Expr) -> str:

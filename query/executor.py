@@ -19,7 +19,7 @@ from core.errors import BudgetExceeded, Corrupt, InvalidQuery, MalamuteError, Un
 from core.limits import GIB
 from query.bounded_functions import macros
 from query.deadlines import Deadlines
-from query.dialect import quote
+from query.dialect import RESERVED, quote
 from query.mistakes import said
 
 # The engine warns of the copy that Session.table chooses for small results.
@@ -48,12 +48,18 @@ class Session:
         self._stopped: BudgetExceeded | None = None
         self._busy = threading.Event()  # set while a statement may run
         self._idle = threading.Event()
-        self.tables = 0  # registered so far
+        self._added = 0
 
     def register(self, name: str, table: Any) -> None:
         """Give an Arrow table the name `name` in this session, without a copy."""
-        self.tables += 1
         self._cursor.register(name, table)
+
+    def add(self, table: Any) -> str:
+        """The quoted name under which this session knows an Arrow table from now on, without a copy."""
+        name = f"{RESERVED}_rows_{self._added}"
+        self._added += 1
+        self.register(name, table)
+        return quote(name)
 
     def view(self, name: str, sql: str) -> None:
         """Give the result of `sql` the name `name` in this session; it runs when it is read."""

@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 import pyarrow.parquet as pq
 
+from core.errors import Unavailable
+
 # Remembered, of all footers together; a column takes about 0.3 kB. A segment has tens of them, or a thousand.
 _COLUMNS_MAX: Final = 200_000
 
@@ -61,8 +63,11 @@ class Footers:
 
 
 def read_footer(path: str) -> Footer:
-    """The footer of the Parquet file at `path`."""
-    metadata = pq.read_metadata(path)
+    """The footer of the Parquet file at `path`. Raises Unavailable."""
+    try:
+        metadata = pq.read_metadata(path)
+    except OSError as error:
+        raise Unavailable(f"the footer of {path} cannot be read: {error}: retry") from error
     groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     # Every column of a segment is a plain value or a list of plain values: one leaf each, in the schema's order.
     names = metadata.schema.to_arrow_schema().names

@@ -17,6 +17,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core.errors import Unavailable
 from storage.snapshot import Segment
 
 SMALL_SEGMENT_ROWS: Final = 50_000
@@ -46,7 +47,7 @@ class HotColumns:
         self._misses = 0
 
     def tables(self, wanted: Sequence[Wanted]) -> dict[str, pa.Table]:
-        """The columns of one scan by segment; none when they would push out those of the others."""
+        """The columns of one scan by segment; none when they would push out those of the others. Raises Unavailable."""
         if sum(one.bytes for one in wanted) * _DECODED_FACTOR > self._bytes_max // 2:
             return {}
         return {one.segment.name: self._table(one) for one in wanted}
@@ -67,7 +68,11 @@ class HotColumns:
             self._misses += len(keys) - len(held)
         missing = [key for key in keys if key not in held]
         if missing:
-            read = pq.ParquetFile(one.path).read([name for _, name in missing], use_threads=False)
+            try:
+                read = pq.ParquetFile(one.path).read([name for _, name in missing], use_threads=False)
+            except OSError as error:
+                # It was verified a moment ago, but a cache of remote files may have let go of it since.
+                raise Unavailable(f"segment {one.segment.name} cannot be read: {error}: retry") from error
             for key in missing:
                 held[key] = read.column(key[1])
                 self._keep(key, held[key])

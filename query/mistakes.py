@@ -13,6 +13,7 @@ import duckdb
 from sqlglot.errors import TokenError
 
 from core.errors import InvalidQuery
+from query.bounded_functions import bound_passed
 from query.dialect import DIALECT
 from query.display import as_asked, message_as_asked
 from query.sources import StreamSource
@@ -64,6 +65,8 @@ def syntax_error(text: str) -> InvalidQuery | None:
 
 def said(message: str) -> str:
     """The engine's `message` as one line with a next step, without its frame and the names that plans make up."""
+    if passed := bound_passed(message):
+        return f"{passed}: ask for less"
     lines = message.splitlines() or [message]
     kind, separator, rest = lines[0].partition("Error: ")
     first = rest if separator and len(kind) < 40 else lines[0]

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from core.batch import REST, SHARD, TIMESTAMP
 from core.columns import STR, ColumnKey, key_of
-from query.dialect import RESERVED, literal, quote
+from query.dialect import literal, quote
 from query.executor import Session
 from query.fragment import Condition, ScanColumn, StreamScan, TimeRange
 from query.numeric_text import may_be_numeric
@@ -108,7 +108,7 @@ def part_relation(scan: StreamScan, shard: int, part: SegmentPart, session: Sess
     """The SQL of one part's rows in the columns of `scan`."""
     layout = layout_of(scan, part.segment)
     if part.table is not None:
-        return _select(scan.columns, layout, shard, _register(session, part.table))
+        return _select(scan.columns, layout, shard, session.add(part.table))
     return segment_relation(scan, layout, shard, literal(part.path), part)
 
 
@@ -119,7 +119,7 @@ def segment_relation(scan: StreamScan, layout: Layout, shard: int, file: str, pa
 
 
 def segments_relations(scan: StreamScan, shard: int, parts: Sequence[SegmentPart], session: Session) -> list[str]:
-    """The SQL of all `parts`: whole files of one layout as one relation, so tables; parts of files as one each."""
+    """The SQL of all `parts`: files of one layout are one relation, tables likewise; parts of a file are one each."""
     selects = []
     files: dict[_Signature, tuple[Layout, list[str]]] = {}
     tables: dict[_Signature, tuple[Layout, list[pa.Table]]] = {}
@@ -135,7 +135,7 @@ def segments_relations(scan: StreamScan, shard: int, parts: Sequence[SegmentPart
     for layout, paths in files.values():
         selects.append(segment_relation(scan, layout, shard, f"[{', '.join(paths)}]"))
     for layout, held in tables.values():
-        selects.append(_select(scan.columns, layout, shard, _register(session, pa.concat_tables(held))))
+        selects.append(_select(scan.columns, layout, shard, session.add(pa.concat_tables(held))))
     return selects
 
 
@@ -144,7 +144,7 @@ def memtable_relations(
 ) -> list[str]:
     """The SQL of the `batches`, which are registered in `session`."""
     return [
-        _select(scan.columns, layout, snapshot.shard, _register(session, table))
+        _select(scan.columns, layout, snapshot.shard, session.add(table))
         for layout, table in _batch_tables(batches, scan)
     ]
 
@@ -192,13 +192,6 @@ def _expression(column: ScanColumn, layout: Layout, shard: int) -> str:
     }
     rest_path = column.path if layout.has_rest and column.kind is None else None
     return read_path(column.type, held, rest_path, column.through)
-
-
-def _register(session: Session, table: pa.Table) -> str:
-    """The quoted name under which the session knows `table` from now on."""
-    name = f"{RESERVED}_rows_{session.tables}"
-    session.register(name, table)
-    return quote(name)
 
 
 def _batch_tables(batches: Sequence[pa.RecordBatch], scan: StreamScan) -> list[tuple[Layout, pa.Table]]:

@@ -9,6 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from core.errors import Unavailable
+from query.footers import read_footer
 from query.hot_columns import HotColumns, Wanted
 from tests.unit.test_query_scan import SEGMENT
 
@@ -53,3 +55,11 @@ def test_what_is_larger_than_all_room_is_answered_and_not_kept(path: str) -> Non
     hot = HotColumns(2_000)
     assert hot.tables([wanted(path, "n", size=1)])["a.parquet"].num_rows == 1_000
     assert hot.status()["bytes"] == 0
+
+
+def test_a_file_that_is_gone_is_unavailable(path: str) -> None:
+    Path(path).unlink()
+    with pytest.raises(Unavailable, match="retry"):
+        HotColumns(10**6).tables([wanted(path, "n")])
+    with pytest.raises(Unavailable, match="retry"):
+        read_footer(path)

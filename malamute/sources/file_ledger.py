@@ -93,7 +93,6 @@ class FileLedger:
 
     def open(self) -> Entry | None:
         """Fence older sources and read everything; the file that was begun and not finished."""
-        self._patience.settled(lambda: self._store.stream(self._stream))
         self._writer.open()
         rows = self._patience.settled(lambda: self._store.select(self._stream, _PATHS, {"directory": self._directory}))
         for row in rows:

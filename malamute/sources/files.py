@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -58,9 +58,9 @@ class FilesSource:
         self._clock = clock
         self._stopping = stopping
         self._directory = plan.directory.absolute()
-        self._settings = store.stream(plan.stream).settings
         source_id = check_producer_id(f"files/{self._directory}")
         patience = patience_of(stopping, report, clock, plan.once)
+        self._settings = patience.settled(partial(store.stream, plan.stream)).settings
         self._writer = SourceWriter(store, plan.stream, source_id, patience, clock)
         self._ledger = FileLedger(store, plan.stream, str(self._directory), source_id, patience, clock)
         self._said: set[EventFile] = set()
@@ -93,7 +93,7 @@ class FilesSource:
 
     def _todo(self) -> list[EventFile]:
         """The complete files that are not stored, in order."""
-        now_ns = time.time_ns()
+        now_ns = self._clock.now_us() * 1000
         todo, growing = [], 0
         for file in sorted(event_files(self._directory)):
             known = self._ledger.knows(file)

@@ -16,7 +16,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from core.clock import Clock
 from core.errors import Fenced, InvalidRequest, MalamuteError, NotFound, Unavailable
-from core.limits import SOURCE_FENCED_S_MAX, SOURCE_RELEASE_S_MAX, SOURCE_THREADS_MAX
+from core.limits import SOURCE_FENCED_S_MAX, SOURCE_PAUSE_S, SOURCE_RELEASE_S_MAX, SOURCE_THREADS_MAX
 from malamute.sources.kafka_partition import Partition, Stored, stored_position
 from malamute.sources.kafka_records import KafkaPosition, Shredder
 from malamute.sources.report import Report, patience_of
@@ -83,12 +83,12 @@ class KafkaSource:
         self._clock = clock
         self._stopping = stopping
         self._patience = patience_of(stopping, report, clock, plan.once)
-        self._settings = store.stream(plan.stream).settings
+        self._settings = self._patience.settled(partial(store.stream, plan.stream)).settings
         self._partitions: dict[Key, Partition] = {}
         self._ends: dict[Key, int] = {}  # of the partitions when they were looked at first
-        self._paused: set[Key] = set()
+        self._paused: set[Key] = set()  # in Kafka's client, which keeps it when a partition goes and comes back
         self._fenced_s: dict[Key, float] = {}
-        self._assigned = False
+        self._assigned = False  # Kafka has said which partitions are this source's
         self._hopeless: KafkaError | None = None
         self._cluster = ""
         self._pool = ThreadPoolExecutor(SOURCE_THREADS_MAX, "partition")
@@ -270,8 +270,8 @@ class KafkaSource:
         for key in keys:
             self._partitions.pop(key, None)
             self._fenced_s.pop(key, None)
-            self._paused.discard(key)
             self._report.lag.pop(_name(key), None)
+        self._assigned = False
 
     def _on_error(self, error: KafkaError) -> None:
         if error.fatal() or error.code() in _HOPELESS:
@@ -288,6 +288,7 @@ class KafkaSource:
                 if self._plan.once or self._stopping.is_set():
                     raise Unavailable(f"kafka does not answer: {_words(error.args[0])}") from error
                 self._report.remark(f"kafka: {_words(error.args[0])}")
+                self._stopping.wait(SOURCE_PAUSE_S)
 
 
 def _name(key: Key) -> str:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import pyarrow as pa
 
 from core.clock import Clock
-from core.errors import Overloaded, ShardFenced, Unavailable, UnknownOutcome, check
+from core.errors import Fenced, Overloaded, ShardFenced, Unavailable, UnknownOutcome, check
 from core.limits import BATCH_ROWS_TARGET, SOURCE_PAUSE_S, SOURCE_REOPEN_S, SOURCE_RETRY_S
 from ingest.routing import ProducerSender, producer_sender
 from ingest.shred import ShredSettings, shred_dicts
@@ -75,14 +75,15 @@ class SourceWriter:
         self._patience = patience
         self._clock = clock
         self._refused_stream = refused_stream(stream)
-        self._events = self._sender(stream, store.stream(stream).dedup_key)
+        form = patience.settled(partial(store.stream, stream))
+        self._events = self._sender(stream, form.dedup_key)
         self._refused: ProducerSender | None = None
-        self._used_s = 0.0
+        self._opened_s = 0.0
 
     def open(self) -> bytes | None:
         """Fence whoever wrote under this id until now; the position that was stored last, None when there is none."""
         self._patience.settled(self._events.open)
-        self._used_s = self._clock.steady_s()
+        self._opened_s = self._clock.steady_s()
         return self._events.position
 
     def refused_position(self) -> bytes | None:
@@ -98,18 +99,23 @@ class SourceWriter:
             self._write_refused(refused, position)
         if batch is not None:
             self._patience.settled(partial(self._events.send, batch, position.encode()))
-        self._used_s = self._clock.steady_s()
 
     def drain(self) -> None:
         """Wait until everything is stored."""
         self._patience.settled(self._events.drain)
 
     def keep(self) -> None:
-        """Open again what was not used for long: a shard forgets idle producers with their positions."""
-        if self._clock.steady_s() - self._used_s < SOURCE_REOPEN_S:
+        """Open again what was opened long ago: a shard forgets idle producers with their positions.
+
+        Raises Fenced when the position is not the one that was left: this writer was paused, and another one has taken
+        over.
+        """
+        if self._clock.steady_s() - self._opened_s < SOURCE_REOPEN_S:
             return
         self.drain()
-        self.open()
+        left = self._events.position
+        if self.open() != left:
+            raise Fenced(f"another writer has moved the position of {self.source_id!r}")
         if self._refused is not None:
             self._patience.settled(self._refused.open)
 

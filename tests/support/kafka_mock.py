@@ -39,7 +39,7 @@ class KafkaMock:
         self._client = ctypes.c_void_p(self._library.rd_kafka_new(_PRODUCER, conf, error, 512))
         self._cluster = ctypes.c_void_p(self._library.rd_kafka_mock_cluster_new(self._client, brokers))
         self.address = self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
-        self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, ctypes.c_int32(100))
+        self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, ctypes.c_int32(10))
 
     def create_topic(self, topic: str, partitions: int) -> None:
         """Add a topic with that many partitions."""
@@ -64,6 +64,10 @@ class KafkaMock:
         array = (ctypes.c_int * len(errors))(*errors)
         push = self._library.rd_kafka_mock_push_request_errors_array
         push(self._cluster, ctypes.c_int16(api), ctypes.c_size_t(len(errors)), array)
+
+    def heal_requests(self, api: int) -> None:
+        """Answer the requests of one kind again, whatever fail_requests() has left."""
+        self._library.rd_kafka_mock_clear_request_errors(self._cluster, ctypes.c_int16(api))
 
     def close(self) -> None:
         """End the cluster."""

@@ -39,10 +39,12 @@ class MemoryStore:
 
     def stream(self, name: str) -> StreamForm:
         with self._lock:
+            self._check_up()
             self.events[name] += []
         return StreamForm(ShredSettings(), None)
 
     def select(self, stream: str, paths: Sequence[str], where: Mapping[str, Any]) -> list[dict[str, Any]]:
+        self._check_up()
         found = [event for event in self.events[stream] if all(event.get(path) == where[path] for path in where)]
         return [{path: event.get(path) for path in paths} for event in found]
 

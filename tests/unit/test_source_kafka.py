@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from core.append import Ack, AppendRequest
 from core.clock import SystemClock
 from core.errors import Fenced, InvalidRequest, Unavailable
 from malamute.sources.kafka import KafkaPlan, KafkaSource
@@ -25,8 +26,8 @@ from tests.support.memory_store import MemoryStore
 confluent_kafka = pytest.importorskip("confluent_kafka")
 
 WAIT_S = 60.0
-FETCH = 1  # the number of the request in Kafka's protocol
-UNKNOWN_TOPIC = 3
+FETCH, HEARTBEAT = 1, 12  # the numbers of the requests in Kafka's protocol
+UNKNOWN_TOPIC, UNKNOWN_MEMBER = 3, 25
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +64,12 @@ class Source:
         self.stopping = threading.Event()
         self.report = Report(io.StringIO(), SystemClock(), as_json=True)
         self.error: BaseException | None = None
-        properties = {"session.timeout.ms": "1300", "heartbeat.interval.ms": "100", **plan.pop("properties", {})}
+        properties = {
+            "session.timeout.ms": "1300",
+            "heartbeat.interval.ms": "100",
+            "fetch.wait.max.ms": "20",
+            **plan.pop("properties", {}),
+        }
         asked = KafkaPlan(
             **{
                 "stream": "logs",
@@ -103,6 +109,17 @@ class Source:
     @property
     def said(self) -> str:
         return self.report.out.getvalue()  # type: ignore[attr-defined]
+
+
+class TakesNothing(MemoryStore):
+    """A store that takes no batch until it is told to."""
+
+    takes = False
+
+    def result(self, pending: AppendRequest, timeout_s: float) -> Ack:
+        if not self.takes:
+            raise Unavailable("takes nothing")
+        return super().result(pending, timeout_s)
 
 
 def drain(kafka: KafkaMock, store: MemoryStore, *topics: str, **plan: Any) -> Source:
@@ -211,12 +228,13 @@ def test_what_retention_took_is_said_and_the_rest_is_read(kafka, topic):
 
 def test_retention_that_passes_a_running_source_is_said(kafka, topic):
     store = MemoryStore()
-    source = Source(kafka, store, topic, properties={"fetch.wait.max.ms": "50"}).start()
+    source = Source(kafka, store, topic, properties={"fetch.error.backoff.ms": "50"}).start()
     produce(kafka, topic, numbered(10))
     until(lambda: sum(stored(store).values()) == 10, source)
-    kafka.fail_requests(FETCH, [UNKNOWN_TOPIC] * 6)  # it stands still meanwhile
+    kafka.fail_requests(FETCH, [UNKNOWN_TOPIC] * 1000)  # it stands still meanwhile
     produce(kafka, topic, numbered(10, 10))
     kafka.delete_records(topic, 0, 15)
+    kafka.heal_requests(FETCH)
     until(lambda: sum(stored(store).values()) == 15, source)
     source.stop()
     assert stored(store) == Counter([*range(10), *range(15, 20)])
@@ -301,6 +319,22 @@ def test_a_rebalance_moves_partitions_without_loss_or_double(kafka):
     until(lambda: len(stored(store)) == sent, second)
     second.stop()
     assert stored(store) == Counter(range(sent))
+
+
+def test_partitions_that_were_lost_while_the_store_took_nothing_are_read_to_their_end(kafka, topic, monkeypatch):
+    """They come back paused, as Kafka's client left them; and a source that runs once waits for them."""
+    monkeypatch.setattr("malamute.sources.writer.SOURCE_RETRY_S", 0.2)
+    monkeypatch.setattr("malamute.sources.kafka_partition.BATCH_ROWS_TARGET", 10)
+    monkeypatch.setattr("malamute.sources.kafka.FETCH_MESSAGES", 10)
+    produce(kafka, topic, numbered(20))
+    store = TakesNothing()
+    source = Source(kafka, store, topic, once=True).start()
+    until(lambda: (topic, 0) in source.source._paused, source)
+    kafka.fail_requests(HEARTBEAT, [UNKNOWN_MEMBER])
+    until(lambda: "joining again" in source.said, source)
+    store.takes = True
+    source.end()
+    assert stored(store) == Counter(range(20))
 
 
 def test_a_zombie_is_fenced_and_says_so(kafka, topic):

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-EVENT_SUFFIXES: Final = (".ndjson", ".jsonl", ".json", ".parquet", ".arrow")
+JSON_SUFFIXES: Final = (".ndjson", ".jsonl", ".json")
+TABLE_SUFFIXES: Final = (".parquet", ".arrow")
 COMPRESSED_SUFFIXES: Final = (".gz", ".zst", ".lz4")
 
 
@@ -70,4 +71,4 @@ def file_at(directory: Path, path: str) -> EventFile | None:
 
 def _is_event_name(name: str) -> bool:
     stem, suffix = os.path.splitext(name.lower())
-    return suffix in EVENT_SUFFIXES or (suffix in COMPRESSED_SUFFIXES and stem.endswith(EVENT_SUFFIXES))
+    return suffix in JSON_SUFFIXES + TABLE_SUFFIXES or (suffix in COMPRESSED_SUFFIXES and stem.endswith(JSON_SUFFIXES))

@@ -76,7 +76,7 @@ class Fleet:
         self._running.append(one)
 
     def drain(self) -> None:
-        """Wake the zombies, let one more run to the end while they are there, then end all."""
+        """Wake the zombies, end all, and let one more run to the end."""
         for one in list(self._stopped):
             self._wake(one)
         self.end()

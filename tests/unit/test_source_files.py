@@ -85,7 +85,7 @@ def test_every_form_is_read_once_and_written_down(tmp_path):
     (tmp_path / "below" / "b.jsonl.gz").write_bytes(gzip.compress(lines(50, 50)))
     (tmp_path / "c.json").write_bytes(b'[{"n": 100}, {"n": 101}]')
     pq.write_table(pa.table({"n": list(range(102, 150))}), tmp_path / "d.parquet")
-    for name in ("e.ndjson.tmp", ".f.ndjson", "_g.ndjson", "h.txt"):
+    for name in ("e.ndjson.tmp", ".f.ndjson", "_g.ndjson", "h.txt", "i.parquet.gz"):
         (tmp_path / name).write_bytes(lines(1, 999))
     (tmp_path / "empty.ndjson").write_bytes(b"")
     store = Mortal()

@@ -17,11 +17,10 @@ import numpy as np
 import pyarrow as pa
 
 from core.append import LOCAL
-from core.errors import Overloaded, Unavailable, UnknownOutcome
 from core.event_ids import event_ids, shards_of
 from core.limits import RETRY_SECONDS_DEFAULT
 from core.placement import shard_of
-from ingest.sender import Sender, Sent, Transport
+from ingest.sender import RETRIED, Sender, Sent, Transport
 
 _NUMBER: Final = struct.Struct(">Q")  # before a position: how many of its producer came before it
 
@@ -92,19 +91,19 @@ class KeyedSender:
             self.open()
         parts = split_by_id(batch, self._key, len(self._senders), self._home)
         self.drain()
-        if position is not None:
-            shard, part = parts.pop()
-            self._last = shard, part, _NUMBER.pack(self._number) + position
-            self._number += 1
+        last = None if position is None else (*parts.pop(), _NUMBER.pack(self._number) + position)
         for shard, part in parts:
             self._senders[shard].send(part)
+        if last is not None:
+            self._last = last  # now that all others are on their way: its position says that they are stored
+            self._number += 1
 
     def drain(self) -> None:
         """Wait until nothing is in flight. A batch whose outcome stayed unknown is kept: drain again to go on."""
         try:
             for sender in self._senders:
                 sender.drain()
-        except (Unavailable, UnknownOutcome, Overloaded):
+        except RETRIED:
             raise
         except Exception:
             self._last = None  # a part was refused: what it held is not stored, so its position must not be either

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
@@ -18,6 +18,10 @@ from core.append import LOCAL, Ack, AppendRequest, ProducerOpened
 from core.batch import encode_batch
 from core.errors import Overloaded, ShardFenced, Unavailable, UnknownOutcome
 from core.limits import ACK_WAIT_S_MAX, RETRY_BACKOFF_S_MAX, RETRY_BACKOFF_S_MIN, RETRY_SECONDS_DEFAULT
+
+# Whatever raises one of these may be tried again with the same sequence. ShardFenced is the shard's, not the
+# producer's: the next attempt reaches its new owner.
+RETRIED: Final = (Overloaded, Unavailable, UnknownOutcome, ShardFenced)
 
 
 class Transport(Protocol):
@@ -124,7 +128,7 @@ class Sender:
             return
         try:
             ack = self._retrying(lambda: self._attempt(flight))
-        except (Unavailable, UnknownOutcome, Overloaded, ShardFenced):
+        except RETRIED:
             raise
         except Exception:
             # A definite refusal: the sequence was not taken.
@@ -145,7 +149,6 @@ class Sender:
     def _retrying(self, attempt: Callable[[], Any]) -> Any:
         """Repeat `attempt` with growing, jittered pauses until it answers definitely or the retry budget is spent.
 
-        ShardFenced is the shard's, not the producer's: the next attempt reaches its new owner.
         Once an attempt may have been executed, giving up is UnknownOutcome whatever the last attempt said.
         """
         unknown: UnknownOutcome | None = None
@@ -154,7 +157,7 @@ class Sender:
         while True:
             try:
                 return attempt()
-            except (Overloaded, Unavailable, UnknownOutcome, ShardFenced) as error:
+            except RETRIED as error:
                 unknown = error if isinstance(error, UnknownOutcome) else unknown
                 if isinstance(error, Overloaded):
                     pause_s = error.retry_after

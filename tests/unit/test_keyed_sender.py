@@ -10,7 +10,7 @@ import pytest
 
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import ManualClock
-from core.errors import InvalidRequest, UnknownOutcome
+from core.errors import InvalidRequest, MalamuteError, ShardFenced, Unavailable, UnknownOutcome
 from ingest.keyed_sender import KeyedSender, split_by_id
 from ingest.routing import SpreadSender, producer_sender
 from storage.shard import Shard
@@ -144,6 +144,44 @@ def test_a_position_is_not_stored_when_a_part_was_refused() -> None:
         sender.drain()
     sender.drain()
     assert keyed_position(transport) == b"first"
+
+
+@pytest.mark.parametrize("error", [Unavailable("away"), UnknownOutcome("lost"), ShardFenced("a newer owner has it")])
+def test_a_part_that_waits_for_the_others_is_sent_when_they_are_drained_again(error: MalamuteError) -> None:
+    transport, answer = LossyShards(0), LossyShards.result
+    sender = keyed(transport, retry_seconds=0)
+    sender.send(batch_of([Sent(f"id{i}", NOW_US, i) for i in range(30)]), b"first")
+
+    def fail(pending: Any, timeout_s: float) -> Ack:
+        raise error
+
+    transport.result = fail  # type: ignore[method-assign]
+    with pytest.raises(type(error)):
+        sender.drain()
+    transport.result = lambda pending, timeout_s: answer(transport, pending, timeout_s)  # type: ignore[method-assign]
+    sender.drain()
+    assert sorted(transport.stored()) == list(range(30)) and keyed_position(transport) == b"first"
+
+
+def test_a_batch_of_which_a_part_cannot_be_sent_has_no_position_and_may_be_sent_again() -> None:
+    transport, submit, sent = LossyShards(0), LossyShards.submit, Counter[int]()
+    sender = keyed(transport)
+    events = [Sent(f"id{i}" if i else None, NOW_US, i) for i in range(30)]
+
+    def fail_once(shard: int, request: AppendRequest) -> Any:
+        sent[shard] += 1
+        if sent.total() == 2:
+            raise Unavailable("away")
+        return submit(transport, shard, request)
+
+    transport.submit = fail_once  # type: ignore[method-assign]
+    with pytest.raises(Unavailable):
+        sender.send(batch_of(events), b"first")
+    sender.drain()
+    assert sender.position is None
+    sender.send(batch_of(events), b"first")
+    sender.drain()
+    assert sorted(transport.stored()) == list(range(30)) and keyed_position(transport) == b"first"
 
 
 def keyed_position(transport: LossyShards) -> bytes | None:

@@ -28,7 +28,7 @@ from core.event_ids import event_ids
 from core.ids import ShardId
 from core.limits import BATCH_ROWS_TARGET, MEMTABLE_BYTES_MAX, MEMTABLE_BYTES_TARGET, WAL_FILE_BYTES_TARGET
 from ingest.generate import generator
-from ingest.shred import ShredSettings, json_blocks, shred_json
+from ingest.shred import ShredSettings, shred_ndjson
 from storage.dedup import DedupRule, StreamIds, sorted_ids, times_of
 from storage.dedup_index import IdIndex, SortedIds, order_of
 from storage.fs import LocalFileSystem
@@ -71,23 +71,11 @@ def _ratio(rates: dict[str, list[float]]) -> float:
 
 def _batches() -> list[pa.RecordBatch]:
     """Generated log events of as many paths as always, in full batches."""
-    rows = BATCH_ROWS_TARGET
-    [block] = json_blocks(_Once(generator("logs", 1).ndjson(rows, START_US)), 2**30)
-    batch = shred_json(block.data, block.layout, ShredSettings(), ingest_time_us=START_US).batch
+    data = generator("logs", 1).ndjson(BATCH_ROWS_TARGET, START_US)
+    batch = shred_ndjson(data, ShredSettings(), ingest_time_us=START_US).batch
     if batch is None:
         raise RuntimeError("no events")
     return [batch] * BATCHES
-
-
-class _Once:
-    """Bytes that are read in one piece."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def read(self, size: int = -1) -> bytes:
-        data, self._data = self._data, b""
-        return data
 
 
 def _with_ids(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -144,7 +144,6 @@ class StreamIds:
             high, low, rows = high[~duplicate], low[~duplicate], rows[~duplicate]
         stored_us = ids.times_us if kept is None else ids.times_us[kept]
         newest_us = min(int(stored_us.max()), now_us) if len(stored_us) else NO_TIME_US
-        slices = slices_of(np.minimum(ids.times_us[rows], now_us), self.rule).astype(np.uint16)
         watermark_us = max(self.watermark_us, newest_us)
         return Judged(
             kept,
@@ -152,7 +151,7 @@ class StreamIds:
             late_before_us,
             int(late_rows.sum()),
             watermark_us,
-            self._within(SortedIds(high, low, slices), np.minimum(ids.times_us[rows], now_us), watermark_us),
+            self._within_window(high, low, np.minimum(ids.times_us[rows], now_us), watermark_us),
         )
 
     def take(self, judged: Judged) -> None:
@@ -173,12 +172,13 @@ class StreamIds:
     def take_stored(self, ids: BatchIds, watermark_us: int) -> None:
         """Know the ids of what stored_ids gave."""
         self._advance(max(watermark_us, self.watermark_us))
-        times_us = ids.times_us[ids.rows]
-        slices = slices_of(times_us, self.rule).astype(np.uint16)
-        self.index.add(self._within(SortedIds(ids.high, ids.low, slices), times_us, self.watermark_us))
+        self.index.add(self._within_window(ids.high, ids.low, ids.times_us[ids.rows], self.watermark_us))
 
-    def _within(self, ids: SortedIds, times_us: Any, watermark_us: int) -> SortedIds:
-        live = slices_of(times_us, self.rule) >= max(self._oldest, self.rule.oldest_slice(watermark_us))
+    def _within_window(self, high: Any, low: Any, times_us: Any, watermark_us: int) -> SortedIds:
+        """Those of the ids whose slice is not forgotten at this watermark."""
+        numbers = slices_of(times_us, self.rule)
+        live = numbers >= max(self._oldest, self.rule.oldest_slice(watermark_us))
+        ids = SortedIds(high, low, numbers.astype(np.uint16))
         return ids if live.all() else ids.where(live)
 
     def _advance(self, watermark_us: int) -> None:

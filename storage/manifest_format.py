@@ -22,6 +22,7 @@ from core.columns import ColumnKey
 from core.errors import Corrupt, check
 from storage.dedup_run import IdRun, StreamIdRuns, run_names
 from storage.envelope import seal, unseal
+from storage.memtable import StreamKey
 from storage.producers import ProducerKey, ProducerState
 from storage.snapshot import ColumnStats, Segment
 
@@ -39,7 +40,6 @@ WAL_START_KEY: Final = "wal_start"
 
 ID_RUNS_KEY: Final = "id_runs"  # in format version 2
 
-StreamKey = tuple[str, str]  # tenant, stream
 Schema = tuple[tuple[str, str, str], ...]  # (name, path, kind) of each column
 
 

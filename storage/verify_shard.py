@@ -235,7 +235,7 @@ class _ShardCheck:
         """Verify the runs of ids, again when a flush replaced some of them meanwhile."""
         for _ in range(_ROUNDS_MAX):
             found = Findings(self._task.shard)
-            _, size = verify_ids(self._objects, manifest, found)
+            size = verify_ids(self._objects, manifest, found)
             newest = self._newest() or manifest
             if not found.items or newest.id_runs == manifest.id_runs:
                 break

@@ -107,7 +107,7 @@ def wider_windows(
     """For each of the windows `indexes` of `width` the one that it lies in, of the finest of `widths` that is wider and
     makes at most `windows_max` of them."""
     windows: dict[int, Window] = {}
-    for wide in widths[widths.index(width) + 1 :] or (None,):
+    for wide in widths[widths.index(width) + 1 :]:
         windows = {index: window_of(window_at(index, width).start_us, wide) for index in indexes}
         if len(set(windows.values())) <= windows_max:
             break

@@ -179,7 +179,8 @@ def _stored(objects: ObjectStore, manifest: Manifest, key: ProducerKey, batch: B
 
 def _events_of(objects: ObjectStore, segment: Segment, batch: Batch) -> int:
     try:
-        table = pq.read_table(pa.BufferReader(objects.get(segment.name)), columns=[OFFSET])
+        # In this thread: one of Arrow's that still holds the bytes when the program ends would abort it.
+        table = pq.read_table(pa.BufferReader(objects.get(segment.name)), columns=[OFFSET], use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise Corrupt(f"segment {segment.name} cannot be read: {error}: verify the storage") from error
     offsets = np.asarray(table.column(OFFSET))

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from core.append import LOCAL, Ack, AppendRequest
 from core.batch import OFFSET, encode_batch
@@ -20,7 +19,7 @@ from storage.objects import ObjectStore
 from storage.recovery import open_object_shard, open_shard
 from storage.shard import Shard, ShardOptions
 from storage.stream_settings import StreamSettings
-from tests.support.shards import AT_ONCE, OPTIONS, STREAM, TENANT, WAL_DIRECTORY, objects_on, random_id
+from tests.support.shards import AT_ONCE, OPTIONS, STREAM, TENANT, WAL_DIRECTORY, objects_on, random_id, read_segment
 
 SECOND_US = 1_000_000
 WINDOW_US = 80 * SECOND_US  # slices of 10 s
@@ -92,7 +91,7 @@ class Stored(NamedTuple):
 def stored_events(shard: Shard, objects: ObjectStore) -> list[Stored]:
     """Every visible event, in offset order."""
     snapshot = shard.snapshot(TENANT, STREAM)
-    tables = [pq.read_table(pa.BufferReader(objects.get(segment.name))) for segment in snapshot.segments]
+    tables = [read_segment(objects, segment.name) for segment in snapshot.segments]
     rows: list[Stored] = []
     for part in (*tables, *snapshot.memtable):
         values = [part.column(part.schema.get_field_index(name)).to_pylist() for name in (OFFSET, "n")]

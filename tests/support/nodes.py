@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import random
 import shutil
@@ -24,6 +25,7 @@ from tests.support.sockets import descendants
 REPOSITORY = Path(__file__).resolve().parents[2]
 NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
 DEAD_S_MAX = 60.0  # until Ray says of a silent node that it is dead
+_CLONE_NEWNS = 0x20000  # linux/sched.h: mounts of its own
 
 
 def run_program(module: str, *arguments: str, timeout_s: float, environment: dict[str, str] | None = None) -> str:
@@ -64,6 +66,17 @@ class Nodes:
     def node(self, node_id: str) -> Any:
         """The node that Ray calls so; it is not the head."""
         return next(node for node in self._cluster.worker_nodes if node.node_id == node_id)
+
+    def add_with_disk(self, disk: str, place: str) -> Any:
+        """A node that has the directory `disk` at `place`, as this process does now; earlier nodes do not see it.
+
+        Needs the right to mount: OSError or CalledProcessError without it.
+        """
+        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWNS):
+            raise OSError(ctypes.get_errno(), "mounts of its own")
+        subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+        subprocess.run(["mount", "--bind", disk, place], check=True)
+        return self._cluster.add_node(**NODE)
 
     def kill(self, node: Any) -> None:
         """End every process of a node at once, as when a machine loses its power."""

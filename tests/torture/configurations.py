@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from core.append import LOCAL, OBJECT, AppendRequest
 from core.batch import INGESTED_AT, OFFSET
@@ -19,7 +18,17 @@ from storage.recovery import open_object_shard, open_shard
 from storage.shard import Shard, ShardOptions
 from storage.stream_settings import StreamSettings
 from tests.support.batches import DAY_US, START_US, rows_by_meaning
-from tests.support.shards import AT_ONCE, OPTIONS, STREAM, TENANT, WAL_DIRECTORY, body, objects_on, random_id
+from tests.support.shards import (
+    AT_ONCE,
+    OPTIONS,
+    STREAM,
+    TENANT,
+    WAL_DIRECTORY,
+    body,
+    objects_on,
+    random_id,
+    read_segment,
+)
 from tests.support.simfs import SimFileSystem
 
 CONFIGURATIONS = 24
@@ -100,7 +109,7 @@ def _open(
 
 def _rows(shard: Shard, fs: SimFileSystem) -> list[dict[Any, Any]]:
     snapshot, objects = shard.snapshot(TENANT, STREAM), objects_on(fs)
-    parts = [pq.read_table(pa.BufferReader(objects.get(segment.name))) for segment in snapshot.segments]
+    parts = [read_segment(objects, segment.name) for segment in snapshot.segments]
     rows = [row for part in (*parts, *snapshot.memtable) for row in rows_by_meaning(part)]
     for row in rows:
         row.pop(INGESTED_AT)

@@ -145,7 +145,7 @@ def kafka_campaign(seed: int) -> Counter[str]:
                         kill_a_shard(store.client, rng)
                     if rng.random() < 0.2:
                         fleet.done["fetches failed"] += 1
-                        kafka.fail_requests(FETCH, [NOT_LEADER] * rng.randrange(1, 20))
+                        kafka.fail_requests(FETCH, [NOT_LEADER] * rng.randrange(1, 5))  # half a second each
                     if rng.random() < 0.1:
                         fleet.done["broker away"] += 1
                         kafka.set_broker(1, up=False)

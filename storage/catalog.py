@@ -21,6 +21,7 @@ from storage.objects import AlreadyExists, ObjectStore
 from storage.stream_settings import (
     Placement,
     StreamSettings,
+    check_new_settings,
     check_settings,
     differences,
     settings_from_plain,
@@ -127,6 +128,7 @@ class CatalogStore:
                         "use those or another name"
                     )
                 return present
+            check_new_settings(settings)
             self._try_create(catalog.with_stream(tenant, self._stamped(settings)))
             # The next turn reads the winner: only what the newest version holds was made.
         raise Unavailable(f"stream {settings.name!r}: {_RACES_MAX} other changes of the catalog were faster: retry")

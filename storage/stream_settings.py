@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from core.batch import TIMESTAMP
 from core.errors import InvalidSettings
 from core.ids import check_name
 from core.limits import EVENT_PATHS_MAX, MAX_PATHS_DEFAULT, PATH_BYTES_MAX
@@ -69,6 +70,15 @@ def check_settings(settings: StreamSettings) -> StreamSettings:
     if settings.dedup_key is None and settings.dedup_window != DAY_US:
         raise InvalidSettings("dedup_window means nothing without dedup_key: name the path of the id as well")
     return settings
+
+
+def check_new_settings(settings: StreamSettings) -> StreamSettings:
+    """check_settings, and what is refused only of a stream that is not there yet: an older release let it pass."""
+    if settings.dedup_key is not None and settings.dedup_key in (TIMESTAMP, settings.timestamp):
+        raise InvalidSettings(
+            f"dedup_key {settings.dedup_key!r} is the event time, and a time is no id: name the path of an id"
+        )
+    return check_settings(settings)
 
 
 def differences(one: StreamSettings, other: StreamSettings) -> list[str]:

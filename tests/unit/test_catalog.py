@@ -82,6 +82,8 @@ def test_get_sees_streams_made_elsewhere() -> None:
         StreamSettings("logs", sort_key=("",)),
         StreamSettings("logs", sort_key=tuple("abcdefghi")),
         StreamSettings("logs", timestamp=""),
+        StreamSettings("logs", dedup_key="timestamp"),
+        StreamSettings("logs", dedup_key="at", timestamp="at"),
     ],
 )
 def test_settings_out_of_range_are_refused(settings: StreamSettings) -> None:

@@ -112,7 +112,8 @@ class CoordinatorActor:
     @ray.method(concurrency_group="control")
     def status(self) -> dict[str, Any]:
         """The coordinator's, every shard's and every reader's numbers; one that does not answer says why."""
-        return {"coordinator": {**self.info(), **self._queries.status()}, **self._backend.status()}
+        own = {**self.info(), **self._queries.status(), "delete_failures": self._catalog.delete_failures}
+        return {"coordinator": own, **self._backend.status()}
 
     @ray.method(concurrency_group="control")
     def flush(self) -> int:

@@ -92,7 +92,6 @@ class ObjectWal:
         self._poisoned: str | None = None
         self._fenced: str | None = None
         self._closing = self._closed = False
-        self.delete_failures = 0
 
     @property
     def poisoned(self) -> str | None:
@@ -169,16 +168,12 @@ class ObjectWal:
     def remove_below(self, floor: int, start: WalStart | None) -> int:
         """Delete the confirmed objects before `start`, which must be in the published manifest. Returns how many.
 
-        Those that cannot be deleted now are tried again the next time, and counted.
+        Raises Unavailable when they cannot be deleted: they stay, and are tried again the next time.
         """
         assert start is not None
         with self._condition:
             doomed = [logged for logged in self._logged if logged.start < start]
-        try:
-            self._objects.delete([wal_key(self._shard, *logged.start) for logged in doomed])
-        except Unavailable:
-            self.delete_failures += 1
-            return 0
+        self._objects.delete([wal_key(self._shard, *logged.start) for logged in doomed])
         with self._condition:
             self._logged = [logged for logged in self._logged if logged.start >= start]
         return len(doomed)

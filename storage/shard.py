@@ -91,6 +91,7 @@ class _Counters:
     duplicate_ids: int = 0
     late: int = 0
     flush_failures: int = 0
+    delete_failures: int = 0  # of what nothing needs any more; tried again
     last_flush_error: str = ""
 
 
@@ -325,7 +326,7 @@ class Shard:
                 self._counters.last_flush_error = f"{type(error).__name__}: {error}"
                 raise
             self._wal.rotate()
-            self._wal.remove_below(manifest.wal_floor, manifest.wal_start)
+            self._remove_wal(manifest)
             self._remove_runs()
             return frozen.rows
 
@@ -360,12 +361,19 @@ class Shard:
                 )
         return written
 
+    def _remove_wal(self, manifest: Manifest) -> None:
+        """Remove what is below the WAL floor; what cannot be removed is tried again after the next flush."""
+        try:
+            self._wal.remove_below(manifest.wal_floor, manifest.wal_start)
+        except Unavailable:
+            self._counters.delete_failures += 1
+
     def _remove_runs(self) -> None:
         """Delete the runs of ids that the manifest no longer names; those that cannot be are tried again."""
         try:
             self._objects.delete(sorted(self._doomed_runs))
         except Unavailable:
-            self._manifests.delete_failures += 1
+            self._counters.delete_failures += 1
         else:
             self._doomed_runs.clear()
 
@@ -478,6 +486,7 @@ class Shard:
                 "flushed_rows": counters.flushed_rows,
                 "flush_failures": counters.flush_failures,
                 "last_flush_error": counters.last_flush_error,
+                "delete_failures": counters.delete_failures + self._manifests.delete_failures,
                 "replayed_rows": self._replayed_rows,
                 "torn_tails": list(self._torn_tails),
                 "poisoned": self._wal.poisoned,

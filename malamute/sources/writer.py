@@ -15,9 +15,10 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import pyarrow as pa
 
 from core.clock import Clock
-from core.errors import Fenced, Overloaded, ShardFenced, Unavailable, UnknownOutcome, check
+from core.errors import Fenced, Overloaded, check
 from core.limits import BATCH_ROWS_TARGET, SOURCE_PAUSE_S, SOURCE_REOPEN_S, SOURCE_RETRY_S
 from ingest.routing import ProducerSender, producer_sender
+from ingest.sender import RETRIED
 from ingest.shred import ShredSettings, shred_dicts
 from malamute.sources.store import SourceStore
 
@@ -59,7 +60,7 @@ class Patience:
         while True:
             try:
                 return step()
-            except (Unavailable, UnknownOutcome, Overloaded, ShardFenced) as error:
+            except RETRIED as error:
                 if self._stopping.is_set() or self._clock.steady_s() > deadline_s:
                     raise
                 self._on_wait(str(error))

@@ -39,6 +39,12 @@ def kafka() -> Iterator[KafkaMock]:
 _numbers = iter(range(1000))
 
 
+@pytest.fixture(autouse=True)
+def _short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of a run of a few messages is waiting for more of them."""
+    monkeypatch.setattr("malamute.sources.kafka.FETCH_S", 0.02)
+
+
 @pytest.fixture
 def topic(kafka: KafkaMock) -> str:
     name = f"topic{next(_numbers)}"
@@ -68,6 +74,7 @@ class Source:
             "session.timeout.ms": "1300",
             "heartbeat.interval.ms": "100",
             "fetch.wait.max.ms": "20",
+            "reconnect.backoff.ms": "10",
             **plan.pop("properties", {}),
         }
         asked = KafkaPlan(

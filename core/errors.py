@@ -5,8 +5,10 @@
     │   ├── InvalidName      a tenant, stream or producer name outside its alphabet
     │   ├── InvalidSettings  a setting outside its range
     │   ├── InvalidQuery     SQL that cannot be parsed, bound or is not allowed
-    │   └── SequenceGap      a producer skipped a sequence: resend from `expected`
+    │   ├── SequenceGap      a producer skipped a sequence: resend from `expected`
+    │   └── SnapshotExists   a named snapshot of this name is there: use it, drop it, or take another name
     ├── NotFound             a stream, path, file or deployment that is not there
+    │   └── SnapshotExpired  a named snapshot whose time is over
     ├── Fenced               a newer epoch owns this shard or producer: reopen
     │   └── ShardFenced      the shard has a newer owner: the client finds it and sends again
     ├── Overloaded           refused for now: come back after `retry_after` seconds
@@ -71,8 +73,16 @@ class SequenceGap(InvalidRequest):
         self.expected = expected
 
 
+class SnapshotExists(InvalidRequest):
+    """A named snapshot of this name is there already."""
+
+
 class NotFound(MalamuteError):
     """A stream, path, file or deployment that is not there."""
+
+
+class SnapshotExpired(NotFound):
+    """A named snapshot whose time is over: what it held may be gone."""
 
 
 class Fenced(MalamuteError):

@@ -56,6 +56,12 @@ PRODUCERS_MAX = 100_000  # producer states per shard; the idlest are forgotten b
 PRODUCER_IDLE_S_MAX = 7 * 86_400  # dedup window of an idle producer
 MANIFEST_VERSIONS_KEPT = 16  # older ones are deleted by the writer
 
+# --- named snapshots and backups -----------------------------------------------------------------------------------
+# From its manifests to its object; a slower one is taken anew. Segments that are replaced live longer than that.
+SNAPSHOT_TAKE_S_MAX = 60.0
+SNAPSHOT_ATTEMPTS = 3
+SNAPSHOTS_MAX = 1_000  # of one tenant: what removes segments reads all of them
+
 # --- queries -----------------------------------------------------------------------------------------------------
 SQL_BYTES_MAX = 256 * KIB
 SQL_DEPTH_MAX = 200  # brackets in a text that does not parse

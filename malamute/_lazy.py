@@ -14,6 +14,8 @@ _ERRORS = [
     "NotFound",
     "Overloaded",
     "SequenceGap",
+    "SnapshotExists",
+    "SnapshotExpired",
     "StorageInUse",
     "Unavailable",
     "UnknownOutcome",

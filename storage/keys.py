@@ -2,6 +2,7 @@
 
     format.json                                                    storage_format.py
     catalog/<version:020d>                                         catalog.py
+    snapshots/<tenant>/<name>                                      named_snapshots.py (_all: of all tenants)
     shards/<shard:04d>/manifest/<version:020d>                     manifest.py
     shards/<shard:04d>/wal/<epoch:010d>-<number:012d>              wal_object_format.py
     shards/<shard:04d>/segments/<tenant>/<stream>/<window>-<epoch:08d>-<number:08d>.parquet
@@ -21,8 +22,10 @@ from core.errors import Corrupt
 FORMAT_KEY: Final = "format.json"
 CATALOG_PREFIX: Final = "catalog/"
 SHARDS_PREFIX: Final = "shards/"
+SNAPSHOTS_PREFIX: Final = "snapshots/"
 
 _VERSION_DIGITS: Final = 20
+_ALL_TENANTS: Final = "_all"  # no tenant is called so
 _SEGMENT_SUFFIX: Final = ".parquet"
 _INDEX_SUFFIX: Final = ".index"
 _IDS_SUFFIX: Final = ".ids"
@@ -33,6 +36,16 @@ _SEGMENT_NUMBER: Final = re.compile(r"-(\d{8,})-\d{8,}\.(?:parquet|index|ids)\Z"
 def catalog_key(version: int) -> str:
     """Object key of one version of the catalog."""
     return f"{CATALOG_PREFIX}{version:0{_VERSION_DIGITS}d}"
+
+
+def snapshots_prefix(tenant: str | None) -> str:
+    """What the keys of all named snapshots of a tenant begin with; None: those of all tenants together."""
+    return f"{SNAPSHOTS_PREFIX}{tenant or _ALL_TENANTS}/"
+
+
+def snapshot_key(tenant: str | None, name: str) -> str:
+    """Object key of a named snapshot."""
+    return snapshots_prefix(tenant) + name
 
 
 def manifest_prefix(shard: int) -> str:

@@ -1,0 +1,205 @@
+"""Owns named snapshots on the object store: taking, finding and dropping them, and what they lease. No Ray.
+
+One object is a snapshot and its lease: the files that it names stay as long as it is there and not expired. Whoever
+removes files that a manifest named once asks `leased_names` right before.
+
+Taking is safe without a lock. The manifests are read first, so every file is live; one that is replaced afterwards is
+removed only after a grace that is longer than SNAPSHOT_TAKE_S_MAX. What took longer than that, or misses a file
+all the same, is no snapshot: it is deleted and taken anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Final
+
+from core.clock import Clock
+from core.errors import InvalidRequest, NotFound, SnapshotExists, SnapshotExpired, Unavailable
+from core.ids import ShardId, check_name, nearest
+from core.limits import QUERY_SECONDS_MAX, SNAPSHOT_ATTEMPTS, SNAPSHOT_TAKE_S_MAX, SNAPSHOTS_MAX
+from storage.catalog import CatalogStore
+from storage.dedup_run import run_names
+from storage.keys import SNAPSHOTS_PREFIX, shard_prefix, snapshot_key, snapshots_prefix
+from storage.manifest import Manifest, ManifestStore
+from storage.named_snapshot_format import (
+    NamedSnapshot,
+    SnapshotSummary,
+    decode_snapshot,
+    encode_snapshot,
+    of_tenant,
+    summary_of,
+)
+from storage.objects import AlreadyExists, ObjectStore
+
+_KEPT_MAX: Final = 8  # decoded snapshots: of 5,000 segments one takes a quarter of a second to decode
+# A query that began before the end may still read.
+_LEASE_US_AFTER_EXPIRY: Final = int(QUERY_SECONDS_MAX * 1e6)
+
+
+class NamedSnapshots:
+    """The named snapshots of a storage. Thread-safe."""
+
+    def __init__(self, objects: ObjectStore, clock: Clock, catalog: CatalogStore) -> None:
+        self._objects = objects
+        self._clock = clock
+        self._catalog = catalog
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, tuple[bytes, NamedSnapshot]] = OrderedDict()
+
+    def take(
+        self,
+        tenant: str | None,
+        name: str,
+        ttl_s: float | None,
+        shards: Iterable[ShardId],
+        flush: Callable[[], object],
+    ) -> SnapshotSummary:
+        """Hold what `tenant` (None: anybody) has in the store now, for `ttl_s` seconds (None: for ever).
+
+        Whatever was acknowledged before the call is in it. `flush` writes all memtables of `shards` into segments.
+        Raises SnapshotExists, InvalidName, InvalidRequest (too many), Unavailable, UnknownOutcome (it may or may not be
+        there: see all()).
+        """
+        key = snapshot_key(tenant, check_name("snapshot", name))
+        self._make_room(tenant, name)
+        for _ in range(SNAPSHOT_ATTEMPTS):
+            flush()
+            started_s = self._clock.steady_s()
+            snapshot = self._now(tenant, name, ttl_s, shards)
+            try:
+                self._objects.put_new(key, encode_snapshot(snapshot))
+            except AlreadyExists as error:
+                raise _exists(name) from error
+            if self._is_whole(snapshot) and self._clock.steady_s() - started_s <= SNAPSHOT_TAKE_S_MAX:
+                return summary_of(snapshot)
+            self._objects.delete([key])
+        raise Unavailable(
+            f"snapshot {name!r} was not taken: {SNAPSHOT_ATTEMPTS} times files went away meanwhile or it took longer "
+            f"than {SNAPSHOT_TAKE_S_MAX:g} s; if it happens again, run malamute verify"
+        )
+
+    def get(self, tenant: str | None, name: str) -> NamedSnapshot:
+        """The snapshot `name`; raises NotFound with the nearest name, SnapshotExpired, Corrupt, Unavailable."""
+        key = snapshot_key(tenant, check_name("snapshot", name))
+        try:
+            data = self._objects.get(key)
+        except NotFound as error:
+            raise self._unknown(tenant, name) from error
+        with self._lock:
+            kept = self._kept.get(key)
+        snapshot = kept[1] if kept is not None and kept[0] == data else decode_snapshot(data, f"snapshot {name!r}")
+        with self._lock:
+            self._kept[key] = (data, snapshot)
+            self._kept.move_to_end(key)
+            while len(self._kept) > _KEPT_MAX:
+                self._kept.popitem(last=False)
+        if is_expired(snapshot, self._clock.now_us()):
+            raise SnapshotExpired(f"snapshot {name!r} has expired: its files may be gone; take one with a longer ttl")
+        return snapshot
+
+    def all(self, tenant: str | None) -> list[SnapshotSummary]:
+        """The snapshots of `tenant` that have not expired, by name."""
+        now_us = self._clock.now_us()
+        held = _held(self._objects, snapshots_prefix(tenant))
+        return [summary_of(snapshot) for snapshot in held if not is_expired(snapshot, now_us)]
+
+    def drop(self, tenant: str | None, name: str) -> None:
+        """Let go of a snapshot and of its files; a query that reads it fails. Raises NotFound with the nearest name."""
+        key = snapshot_key(tenant, check_name("snapshot", name))
+        if name not in self._names(tenant):
+            raise self._unknown(tenant, name)
+        self._objects.delete([key])
+
+    def drop_expired(self) -> None:
+        """Delete what holds no file any more."""
+        now_us = self._clock.now_us()
+        over = [held for held in _held(self._objects, SNAPSHOTS_PREFIX) if not is_leased(held, now_us)]
+        self._objects.delete([snapshot_key(held.tenant, held.name) for held in over])
+
+    def _make_room(self, tenant: str | None, name: str) -> None:
+        """See that `name` is free, and that there are not too many others."""
+        self.drop_expired()
+        names = self._names(tenant)
+        if name in names:
+            try:
+                self.get(tenant, name)
+            except SnapshotExpired:
+                self._objects.delete([snapshot_key(tenant, name)])
+            else:
+                raise _exists(name)
+        if len(names) >= SNAPSHOTS_MAX:
+            raise InvalidRequest(f"there are {len(names)} snapshots, {SNAPSHOTS_MAX} are allowed: drop some of them")
+
+    def _now(self, tenant: str | None, name: str, ttl_s: float | None, shards: Iterable[ShardId]) -> NamedSnapshot:
+        manifests = [self._manifest(shard) for shard in shards]
+        # After the manifests: every stream that they name is in it.
+        catalog = self._catalog.load()
+        if tenant is not None:
+            manifests = [of_tenant(manifest, tenant) for manifest in manifests]
+            catalog = replace(catalog, tenants={tenant: catalog.tenants.get(tenant, {})})
+        now_us = self._clock.now_us()
+        expires_at_us = None if ttl_s is None else now_us + int(ttl_s * 1e6)
+        return NamedSnapshot(name, tenant, now_us, expires_at_us, catalog, tuple(manifests))
+
+    def _manifest(self, shard: ShardId) -> Manifest:
+        manifest = ManifestStore(self._objects, shard, self._clock).load()
+        if manifest is None:
+            raise Unavailable(f"shard {shard} has no manifest: launch the deployment and try again")
+        return manifest
+
+    def _is_whole(self, snapshot: NamedSnapshot) -> bool:
+        shards = {manifest.shard for manifest in snapshot.manifests}
+        there = {info.key for shard in sorted(shards) for info in self._objects.list(shard_prefix(shard))}
+        return names_of(snapshot) <= there
+
+    def _names(self, tenant: str | None) -> list[str]:
+        return [info.key.rpartition("/")[2] for info in self._objects.list(snapshots_prefix(tenant))]
+
+    def _unknown(self, tenant: str | None, name: str) -> NotFound:
+        names = self._names(tenant)
+        similar = nearest(name, names)
+        there = f"there are: {', '.join(names[:10])}" if names else "there are none"
+        return NotFound(f"snapshot {name!r} is not there: {f'did you mean {similar!r}?' if similar else there}")
+
+
+def leased_names(objects: ObjectStore, now_us: int) -> set[str]:
+    """The names of all segments and runs of ids that named snapshots hold at `now_us`: these may not be removed.
+
+    Raises Corrupt, Unavailable: then nothing may be removed.
+    """
+    held = _held(objects, SNAPSHOTS_PREFIX)
+    return set().union(*(names_of(snapshot) for snapshot in held if is_leased(snapshot, now_us)))
+
+
+def names_of(snapshot: NamedSnapshot) -> set[str]:
+    """The names of the segments and runs of ids of a snapshot."""
+    runs = (run_names(manifest.id_runs) for manifest in snapshot.manifests)
+    return {segment.name for segment in snapshot.segments}.union(*runs)
+
+
+def is_expired(snapshot: NamedSnapshot, now_us: int) -> bool:
+    """Whether queries may not begin to read it any more."""
+    return snapshot.expires_at_us is not None and now_us >= snapshot.expires_at_us
+
+
+def is_leased(snapshot: NamedSnapshot, now_us: int) -> bool:
+    """Whether its files may not be removed yet: a query that began in time may still run."""
+    return not is_expired(snapshot, now_us - _LEASE_US_AFTER_EXPIRY)
+
+
+def _held(objects: ObjectStore, prefix: str) -> list[NamedSnapshot]:
+    """The snapshots below `prefix`, by key."""
+    held = []
+    for info in objects.list(prefix):
+        try:
+            held.append(decode_snapshot(objects.get(info.key), f"snapshot {info.key!r}"))
+        except NotFound:
+            continue  # dropped since
+    return held
+
+
+def _exists(name: str) -> SnapshotExists:
+    return SnapshotExists(f"snapshot {name!r} is there already: use it, drop it, or take another name")

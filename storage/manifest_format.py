@@ -7,7 +7,8 @@ segment name occurs twice. MAN-6 removed segments are there. MAN-7 a producer's 
 MAN-8 an added segment either holds offsets between the old and the new WAL floor, no more rows than those, or
 replaces removed segments of its stream whose offsets span its own. MAN-9 a shard's WAL is on the object store from
 its first manifest on or never, and its start never goes back. MAN-10 the ids of a stream, once there, stay there; their
-watermark never goes back, and no run of ids is named twice.
+watermark never goes back, and no run of ids is named twice. MAN-11 a removed segment is not live, and only what was
+removed is forgotten.
 """
 
 from __future__ import annotations
@@ -27,9 +28,12 @@ from storage.producers import ProducerKey, ProducerState
 from storage.snapshot import ColumnStats, Segment
 
 MAGIC: Final = b"MLMTMANI"
-FORMAT_VERSION: Final = 2
+FORMAT_VERSION: Final = 3
 
-# What a shard without ids of events writes: an older release, which would store duplicates, must not read on.
+# What a shard without removed segments writes: an older release, which would take them for orphans, must not read on.
+FORMAT_VERSION_WITHOUT_REMOVED: Final = 2
+
+# What a shard without ids of events writes besides: an older release, which would store duplicates, must not read on.
 FORMAT_VERSION_WITHOUT_IDS: Final = 1
 
 # A key that an older release passes over: to it the segments have no index.
@@ -38,7 +42,12 @@ INDEXES_KEY: Final = "indexes"
 # A shard that has it keeps its WAL on the object store. An older release misses the WAL directory and does not serve.
 WAL_START_KEY: Final = "wal_start"
 
-ID_RUNS_KEY: Final = "id_runs"  # in format version 2
+# A key that an older release passes over: to it all segments are as flushed.
+LEVELS_KEY: Final = "levels"
+
+ID_RUNS_KEY: Final = "id_runs"  # from format version 2 on
+
+REMOVED_KEY: Final = "removed"  # in format version 3
 
 Schema = tuple[tuple[str, str, str], ...]  # (name, path, kind) of each column
 
@@ -50,12 +59,20 @@ class WalStart(NamedTuple):
     number: int
 
 
+class RemovedSegment(NamedTuple):
+    """A segment that is in no version from `version` on, published at `at_us`, and whose files are still there."""
+
+    name: str
+    at_us: int
+    version: int
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """One version of everything that is true of a shard below its WAL floor.
 
     `writer` is a random number of the process that wrote it: two writers never write the same bytes. `wal_start` is
-    None for a shard whose WAL is files on a disk.
+    None for a shard whose WAL is files on a disk. `removed` are those that garbage collection has to delete.
     """
 
     shard: int
@@ -68,13 +85,15 @@ class Manifest:
     writer: int = 0
     wal_start: WalStart | None = None
     id_runs: Mapping[StreamKey, StreamIdRuns] = field(default_factory=dict)
+    removed: tuple[RemovedSegment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ManifestEdit:
     """One change: segments to add, names to remove, the new WAL floor and start, all producers (None: as they are).
 
-    `id_runs` are all ids of the streams in it; those of other streams stay as they are.
+    `id_runs` are all ids of the streams in it; those of other streams stay as they are. Files of the segments to remove
+    are deleted later, by garbage collection; `forget` are names of removed ones whose files are gone.
     """
 
     add: tuple[Segment, ...] = ()
@@ -83,25 +102,31 @@ class ManifestEdit:
     producers: Mapping[ProducerKey, ProducerState] | None = None
     wal_start: WalStart | None = None
     id_runs: Mapping[StreamKey, StreamIdRuns] = field(default_factory=dict)
+    forget: tuple[str, ...] = ()
 
 
 def apply_edit(current: Manifest, edit: ManifestEdit, now_us: int) -> Manifest:
     """The next version; raises InvariantViolation when the edit breaks one."""
-    removed = set(edit.remove)
+    removed, forgotten = set(edit.remove), set(edit.forget)
     floor = current.wal_floor if edit.wal_floor is None else edit.wal_floor
+    version, at_us = current.version + 1, max(now_us, current.created_at_us)
+    still_removed = tuple(segment for segment in current.removed if segment.name not in forgotten)
     following = replace(
         current,
-        version=current.version + 1,
+        version=version,
         wal_floor=floor,
         segments=(*(s for s in current.segments if s.name not in removed), *edit.add),
         producers=current.producers if edit.producers is None else dict(edit.producers),
-        created_at_us=max(now_us, current.created_at_us),
+        created_at_us=at_us,
         wal_start=current.wal_start if edit.wal_start is None else edit.wal_start,
         id_runs={**current.id_runs, **edit.id_runs},
+        removed=(*still_removed, *(RemovedSegment(name, at_us, version) for name in edit.remove)),
     )
     known = {segment.name for segment in current.segments}
     missing = sorted(removed - known)
     check(not missing, "MAN-6", "segments to remove are not there: %s", missing)
+    strangers = sorted(forgotten - {segment.name for segment in current.removed})
+    check(not strangers, "MAN-11", "segments to forget were not removed: %s", strangers)
     _check_added(current, edit, floor)
     check_successor(current, following)
     return following
@@ -145,6 +170,10 @@ def check_successor(current: Manifest, following: Manifest) -> None:
         within = 0 <= segment.first_offset <= segment.last_offset < following.wal_floor
         fits = 0 < segment.rows <= segment.last_offset - segment.first_offset + 1
         check(within and fits, "MAN-4", "segment %s of offsets %d-%d, %d rows, floor %d", *offsets)
+    removed = [segment.name for segment in following.removed]
+    live_again = sorted(names & set(removed))
+    check(not live_again, "MAN-11", "removed segments are live: %s", live_again)
+    check(len(set(removed)) == len(removed), "MAN-11", "a segment was removed twice among %d", len(removed))
     for key, state in following.producers.items():
         before = current.producers.get(key)
         if before is not None and state is not before:
@@ -189,12 +218,18 @@ def encode_manifest(manifest: Manifest, packed: dict[str, bytes] | None = None) 
     }
     if any(segment.index_bytes for segment in manifest.segments):
         body[INDEXES_KEY] = [(segment.index_bytes, segment.index_crc32c) for segment in manifest.segments]
+    if any(segment.level for segment in manifest.segments):
+        body[LEVELS_KEY] = [(segment.level, segment.first_key, segment.last_key) for segment in manifest.segments]
     if manifest.wal_start is not None:
         body[WAL_START_KEY] = list(manifest.wal_start)
-    if not manifest.id_runs:
-        return seal(MAGIC, FORMAT_VERSION_WITHOUT_IDS, body)
-    body[ID_RUNS_KEY] = [(*key, ids.watermark_us, ids.runs) for key, ids in sorted(manifest.id_runs.items())]
-    return seal(MAGIC, FORMAT_VERSION, body)
+    version = FORMAT_VERSION_WITHOUT_IDS
+    if manifest.id_runs:
+        body[ID_RUNS_KEY] = [(*key, ids.watermark_us, ids.runs) for key, ids in sorted(manifest.id_runs.items())]
+        version = FORMAT_VERSION_WITHOUT_REMOVED
+    if manifest.removed:
+        body[REMOVED_KEY] = manifest.removed
+        version = FORMAT_VERSION
+    return seal(MAGIC, version, body)
 
 
 def decode_manifest(data: bytes, what: str = "manifest") -> Manifest:
@@ -203,9 +238,10 @@ def decode_manifest(data: bytes, what: str = "manifest") -> Manifest:
     try:
         schemas = [[(name, ColumnKey(path, kind)) for name, path, kind in schema] for schema in body["schemas"]]
         indexes = body.get(INDEXES_KEY, [(0, 0)] * len(body["segments"]))
+        levels = body.get(LEVELS_KEY, [(0, (), ())] * len(body["segments"]))
         segments = (
-            _unpack_segment(msgpack.unpackb(packed, raw=False), schemas[schema], index)
-            for (schema, packed), index in zip(body["segments"], indexes, strict=True)
+            _unpack_segment(msgpack.unpackb(packed, raw=False), schemas[schema], index, level)
+            for (schema, packed), index, level in zip(body["segments"], indexes, levels, strict=True)
         )
         return Manifest(
             shard=body["shard"],
@@ -221,6 +257,7 @@ def decode_manifest(data: bytes, what: str = "manifest") -> Manifest:
                 (tenant, stream): StreamIdRuns(watermark_us, tuple(IdRun(*run) for run in runs))
                 for tenant, stream, watermark_us, runs in body.get(ID_RUNS_KEY, ())
             },
+            removed=tuple(RemovedSegment(*segment) for segment in body.get(REMOVED_KEY, ())),
         )
     except (KeyError, IndexError, TypeError, ValueError, msgpack.UnpackException) as error:
         raise Corrupt(f"{what} has a body of an unexpected shape: {error!r}") from error
@@ -256,11 +293,15 @@ def _pack_segment(segment: Segment) -> tuple[Any, ...]:
     )
 
 
-def _unpack_segment(packed: list[Any], schema: list[tuple[str, ColumnKey]], index: Sequence[int]) -> Segment:
+def _unpack_segment(
+    packed: list[Any], schema: list[tuple[str, ColumnKey]], index: Sequence[int], leveled: Sequence[Any]
+) -> Segment:
     *head, sort_key, values, minima, maxima = packed
     columns = tuple(
         ColumnStats(name, key, count, minimum, maximum)
         for (name, key), count, minimum, maximum in zip(schema, values, minima, maxima, strict=True)
     )
     index_bytes, index_crc32c = index
-    return Segment(*(*head, tuple(sort_key), columns, index_bytes, index_crc32c))
+    level, first_key, last_key = leveled
+    keys = (tuple(first_key), tuple(last_key))
+    return Segment(*(*head, tuple(sort_key), columns, index_bytes, index_crc32c, level, *keys))

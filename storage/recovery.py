@@ -142,14 +142,17 @@ def _check_directory(fs: FileSystem, directory: str, shard: ShardId, manifests: 
 
 
 def _remove_orphans(objects: ObjectStore, manifest: Manifest) -> None:
-    """Delete what a crashed flush uploaded and never published: segments, indexes, runs of ids. The WAL has the events.
+    """Delete what was uploaded and never published: segments, indexes, runs of ids. The WAL or others have the events.
 
+    Removed segments are left to garbage collection: a query may still read them.
     What the manifest does not name belongs to an epoch that is fenced by now, unless its own epoch is newer: then this
     owner was replaced while it opened, and must not touch what its successor writes.
     """
     live = {segment.name for segment in manifest.segments}
     live |= {index_key(segment.name) for segment in manifest.segments if segment.index_bytes}
     live |= run_names(manifest.id_runs)
+    removed = [segment.name for segment in manifest.removed]
+    live |= {*removed, *map(index_key, removed)}
     found = [*objects.list(segments_prefix(manifest.shard)), *objects.list(ids_prefix(manifest.shard))]
     older = [info.key for info in found if info.key not in live and _is_older(info.key, manifest.epoch)]
     objects.delete(older)

@@ -33,6 +33,8 @@ class Segment:
     `name` is its object key below the storage root. Times are UTC microseconds; window_end_us is exclusive,
     timestamp_max_us and last_offset inclusive. Offsets of a segment need not be dense. `crc32c` covers the file.
     `index_bytes` and `index_crc32c` are of its index (segment_index.py); 0 bytes: it was written without one.
+    `level` is 0 as flushed, more the further it was merged; `first_key` and `last_key` are then the sort keys of its
+    first and last rows (compaction_keys.py), else empty.
     """
 
     name: str
@@ -52,6 +54,9 @@ class Segment:
     columns: tuple[ColumnStats, ...]
     index_bytes: int = 0
     index_crc32c: int = 0
+    level: int = 0
+    first_key: tuple[Any, ...] = ()
+    last_key: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

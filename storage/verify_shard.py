@@ -252,6 +252,8 @@ class _ShardCheck:
         segments = (*manifest.segments, *newest.segments)
         named = {segment.name for segment in segments}
         named |= {index_key(segment.name) for segment in segments if segment.index_bytes}
+        removed = [segment.name for segment in (*manifest.removed, *newest.removed)]
+        named |= {*removed, *map(index_key, removed)}
         named |= run_names(manifest.id_runs) | run_names(newest.id_runs)
         advice = "nothing: the shard removes it when it opens the next time"
         for key in self._unnamed(keys, named):

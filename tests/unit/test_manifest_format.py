@@ -20,6 +20,7 @@ from storage.manifest_format import (
     MAGIC,
     Manifest,
     ManifestEdit,
+    RemovedSegment,
     apply_edit,
     check_successor,
     decode_manifest,
@@ -90,6 +91,33 @@ def test_indexes_are_a_key_that_older_releases_pass_over() -> None:
     assert decode_manifest(seal(MAGIC, FORMAT_VERSION, body)) == BASE
 
 
+def test_levels_are_a_key_that_older_releases_pass_over() -> None:
+    merged = replace(BASE.segments[0], level=2, first_key=("a", 1, None), last_key=("b", 2.5, True))
+    manifest = replace(BASE, segments=(merged, BASE.segments[1]))
+    assert decode_manifest(encode_manifest(manifest)) == manifest
+    version, body = unseal(MAGIC, FORMAT_VERSION, encode_manifest(manifest), "manifest")
+    assert (version, body.pop("levels")) == (1, [[2, ["a", 1, None], ["b", 2.5, True]], [0, [], []]])
+    assert seal(MAGIC, FORMAT_VERSION_WITHOUT_IDS, body) == encode_manifest(BASE)
+
+
+def test_a_manifest_with_removed_segments_is_refused_by_older_releases() -> None:
+    manifest = replace(BASE, removed=(RemovedSegment("three", 900, 6),))
+    assert decode_manifest(encode_manifest(manifest)) == manifest
+    version, body = unseal(MAGIC, FORMAT_VERSION, encode_manifest(manifest), "manifest")
+    assert (version, body.pop("removed")) == (3, [["three", 900, 6]])
+    assert seal(MAGIC, FORMAT_VERSION_WITHOUT_IDS, body) == encode_manifest(BASE)
+
+
+def test_what_an_edit_removes_is_remembered_until_it_is_forgotten() -> None:
+    merged = apply_edit(BASE, ManifestEdit(add=(segment("merged", 0, 19),), remove=("one", "two")), 2_000)
+    assert merged.removed == (RemovedSegment("one", 2_000, 8), RemovedSegment("two", 2_000, 8))
+    later = apply_edit(merged, ManifestEdit(forget=("one",)), 3_000)
+    assert later.removed == (RemovedSegment("two", 2_000, 8),)
+    assert later.segments == merged.segments
+    assert broken(ManifestEdit(forget=("one",)), later) == "MAN-11"
+    assert broken(ManifestEdit(add=(segment("two", 20, 29),), wal_floor=30), later) == "MAN-11"
+
+
 @pytest.mark.parametrize("indexes", [[[1, 2]], [[1, 2]] * 3, [[1]] * 2, [None] * 2, 5, None])
 def test_indexes_of_another_shape_are_corrupt(indexes: Any) -> None:
     _, body = unseal(MAGIC, FORMAT_VERSION, encode_manifest(BASE), "manifest")
@@ -118,7 +146,7 @@ def test_each_cut_and_a_tail_are_detected() -> None:
 
 
 def test_a_newer_format_is_refused_clearly() -> None:
-    with pytest.raises(Corrupt, match="format version 3, this release reads up to 2: upgrade"):
+    with pytest.raises(Corrupt, match="format version 4, this release reads up to 3: upgrade"):
         decode_manifest(seal(MAGIC, FORMAT_VERSION + 1, {}))
 
 

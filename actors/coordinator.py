@@ -17,6 +17,7 @@ from actors.keeper import Keeper
 from actors.placement import ShardPlan, begin_shard
 from core.clock import SystemClock
 from core.errors import NotFound
+from core.ids import ShardId
 from core.limits import ACTOR_CALLS_PENDING_MAX, COORDINATOR_QUERIES_MAX, RETRY_SECONDS_DEFAULT
 from query.coordinate import Queries
 from query.executor import Executor
@@ -25,6 +26,8 @@ from query.options import QueryAnswer, QueryOptions
 from query.tasks import Task
 from storage.catalog import CatalogStore, StreamSettings
 from storage.deployment import open_objects, spill_directory
+from storage.named_snapshot_format import SnapshotSummary
+from storage.named_snapshots import NamedSnapshots
 
 GROUPS = {"query": COORDINATOR_QUERIES_MAX, "control": 4}
 _ENGINE_SHARE: Final = 0.75  # of a query's memory: what the leaves send is the rest, and the engine does not count it
@@ -53,7 +56,10 @@ class CoordinatorActor:
             begin_shard(plan, None)  # nothing, unless the last coordinator died while it moved a shard
         self._backend = RayBackend(name, namespace, len(plans), readers, self._clock)
         Keeper(plans, self._backend.handles).start()
-        self._queries = Queries(self._backend, executor, self._clock, self._catalog, config.query_seconds_max)
+        self._snapshots = NamedSnapshots(open_objects(config), self._clock, self._catalog)
+        self._queries = Queries(
+            self._backend, executor, self._clock, self._catalog, self._snapshots, config.query_seconds_max
+        )
 
     @ray.method(concurrency_group="control")
     def info(self) -> dict[str, Any]:
@@ -119,3 +125,19 @@ class CoordinatorActor:
     def flush(self) -> int:
         """Flush every shard; returns the rows that went into segments."""
         return self._backend.flush(RETRY_SECONDS_DEFAULT)
+
+    @ray.method(concurrency_group="control")
+    def take_snapshot(self, tenant: str | None, name: str, ttl_s: float | None) -> SnapshotSummary:
+        """See storage.named_snapshots.NamedSnapshots.take."""
+        shards = [ShardId(number) for number in range(self._backend.shards)]
+        return self._snapshots.take(tenant, name, ttl_s, shards, self.flush)
+
+    @ray.method(concurrency_group="control")
+    def snapshots(self, tenant: str | None) -> list[SnapshotSummary]:
+        """See storage.named_snapshots.NamedSnapshots.all."""
+        return self._snapshots.all(tenant)
+
+    @ray.method(concurrency_group="control")
+    def drop_snapshot(self, tenant: str | None, name: str) -> None:
+        """See storage.named_snapshots.NamedSnapshots.drop."""
+        self._snapshots.drop(tenant, name)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from malamute.producer import Producer
     from malamute.receipt import Receipt
     from malamute.result import Result
+    from malamute.snapshot import Snapshot
     from malamute.status import Status
 
 __version__ = "0.1.0"
@@ -55,6 +56,7 @@ __all__ = [
     "Receipt",
     "Result",
     "SequenceGap",
+    "Snapshot",
     "SnapshotExists",
     "SnapshotExpired",
     "Status",

@@ -27,6 +27,7 @@ PUBLIC = {
     "Producer": "malamute.producer",
     "Receipt": "malamute.receipt",
     "Result": "malamute.result",
+    "Snapshot": "malamute.snapshot",
     "Status": "malamute.status",
     "connect": "malamute.connection",
 }

@@ -34,6 +34,9 @@ Address = Annotated[
     str | None,
     typer.Option("--address", metavar="ADDR", help="a Ray that a deployment runs on: auto, or ray://host:10001"),
 ]
+At = Annotated[
+    str | None, typer.Option("--at", metavar="SNAPSHOT|TIME", help="read a snapshot, or what was stored at a time")
+]
 Stream = Annotated[str, typer.Argument(metavar="STREAM", help="the stream the events go to", show_default=False)]
 
 
@@ -113,6 +116,7 @@ def sql(
     format_: Annotated[str, typer.Option("--format", help="table, json, ndjson, csv or arrow")] = "table",
     timeout_s: Annotated[float, typer.Option("--timeout", help="seconds")] = 300.0,
     dialect: Annotated[str | None, typer.Option("--dialect", help="of the SELECT: postgres, clickhouse …")] = None,
+    at: At = None,
     address: Address = None,
     storage: Storage = None,
     name: Name = None,
@@ -121,7 +125,7 @@ def sql(
     from malamute.commands import sql as command
     from malamute.commands.store import Choice
 
-    command.run(Choice(address, storage, name), query, format_, timeout_s, dialect)
+    command.run(Choice(address, storage, name), query, format_, timeout_s, dialect, at)
 
 
 @app.command()
@@ -133,6 +137,7 @@ def search(
     last: Annotated[str | None, typer.Option("--last", metavar="AGE", help="how far back: 15m, 2h, 7d")] = None,
     limit: Annotated[int, typer.Option("-n", "--limit", help="events to show, newest first")] = 100,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+    at: At = None,
     address: Address = None,
     storage: Storage = None,
     name: Name = None,
@@ -141,7 +146,7 @@ def search(
     from malamute.commands import search as command
     from malamute.commands.store import Choice
 
-    command.run(Choice(address, storage, name), query, stream, last, limit, as_json)
+    command.run(Choice(address, storage, name), query, stream, last, limit, as_json, at)
 
 
 @app.command()
@@ -247,6 +252,53 @@ def audit_producer(
     from malamute.commands.verify import place_of
 
     command.run(place_of(storage, config, wal_directory), tenant, stream, name, as_json)
+
+
+snapshot = typer.Typer(no_args_is_help=True, help="Keep what is stored now under a name, for queries with --at.")
+app.add_typer(snapshot, name="snapshot")
+SnapshotName = Annotated[str, typer.Argument(metavar="NAME", help="of the snapshot", show_default=False)]
+
+
+@snapshot.command("create")
+def snapshot_create(
+    snapshot_name: SnapshotName,
+    ttl: Annotated[
+        str | None, typer.Option("--ttl", metavar="AGE", help="how long: 12h, 7d  [default: until it is dropped]")
+    ] = None,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Keep everything that is stored now: the same answers until it expires or is dropped."""
+    from malamute.commands import snapshot as command
+    from malamute.commands.store import Choice
+
+    command.create(Choice(address, storage, name), snapshot_name, ttl)
+
+
+@snapshot.command("list")
+def snapshot_list(
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Show the snapshots that have not expired."""
+    from malamute.commands import snapshot as command
+    from malamute.commands.store import Choice
+
+    command.show(Choice(address, storage, name), as_json)
+
+
+@snapshot.command("drop")
+def snapshot_drop(
+    snapshot_name: SnapshotName, address: Address = None, storage: Storage = None, name: Name = None
+) -> None:
+    """Let go of a snapshot, and of the files that nothing else needs."""
+    from malamute.commands import snapshot as command
+    from malamute.commands.store import Choice
+
+    command.drop(Choice(address, storage, name), snapshot_name)
 
 
 source = typer.Typer(no_args_is_help=True, help="Store events from where they lie, each once, going on where it ended.")

@@ -19,6 +19,7 @@ from ingest.shredded import Shredded, ShredSettings
 from malamute.producer import Producer
 from malamute.questions import Questions
 from malamute.receipt import Receipt
+from malamute.snapshot import Snapshot, snapshot_of, ttl_us
 from malamute.status import Status
 from storage.catalog import StreamSettings
 
@@ -98,6 +99,22 @@ class Client(Questions):
             on_sent=lambda sent: _count(receipt, sent),
         )
         return Producer(sender, lambda events: list(self._shredded(stream, events, receipt)), receipt)
+
+    def snapshot(self, name: str, *, ttl: str | timedelta | None = None) -> Snapshot:
+        """Keep what the tenant has in the store now, under a name for the `at` of queries; see docs/snapshots.md.
+
+        `ttl`, a length such as "7d", says for how long; without it, until drop_snapshot(). Raises SnapshotExists.
+        """
+        ttl_s = None if ttl is None else ttl_us(ttl) / 1e6
+        return snapshot_of(self._ask("take_snapshot", self._tenant, name, ttl_s, timeout_s=600.0))
+
+    def snapshots(self) -> list[Snapshot]:
+        """The tenant's snapshots that have not expired, by name."""
+        return [snapshot_of(summary) for summary in self._ask("snapshots", self._tenant)]
+
+    def drop_snapshot(self, name: str) -> None:
+        """Let go of a snapshot and of the files that nothing else needs. Raises NotFound."""
+        self._ask("drop_snapshot", self._tenant, name)
 
     def status(self) -> Status:
         """The numbers of every shard and of the coordinator."""

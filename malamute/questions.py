@@ -6,6 +6,7 @@ import secrets
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Literal, overload
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from malamute.search_cursor import SearchRequest, page_of
 from query.aggregate_request import AggregateRequest
 from query.aggregate_steps import aggregate
 from query.options import FAIL, QueryAnswer, QueryOptions
+from query.past import at_of
 
 QUERY_RETRY_S = 0.5  # pause before a query is repeated because a shard or the coordinator went away
 ANSWER_SLACK_S = 5.0  # the coordinator stops a query in time by itself; its answer takes a moment more
@@ -50,6 +52,7 @@ class Questions:
         progressive: bool = False,
         timeout_s: float = QUERY_SECONDS_DEFAULT,
         dialect: str | None = None,
+        at: str | datetime | None = None,
         cache: bool = True,
         scanned_bytes_max: int | None = None,
         result_rows_max: int | None = None,
@@ -60,7 +63,8 @@ class Questions:
         """Run one SELECT, EXPLAIN [ANALYZE], DESCRIBE or SHOW STREAMS over all shards at one snapshot.
 
         Dotted paths need no quotes. `parameters`: a list for `?`/`$1`, a dict for `$name`. `dialect`: of the text,
-        such as "postgres" or "clickhouse" (default DuckDB's). `cache` off computes everything anew.
+        such as "postgres" or "clickhouse" (default DuckDB's). `at`: the name of a snapshot, or an instant as a datetime
+        or ISO 8601 text for what was stored until then (docs/snapshots.md). `cache` off computes everything anew.
 
         Budgets: `timeout_s` seconds, `scanned_bytes_max` compressed bytes read, `result_rows_max`, `result_bytes_max`
         of Arrow. What passes one fails with BudgetExceeded, which names it; `on_budget="partial"` instead returns what
@@ -73,6 +77,7 @@ class Questions:
             timeout_s=timeout_s,
             query_id=query_id or secrets.token_hex(8),
             dialect=dialect,
+            at=at_of(at),
             cache=cache,
             scanned_bytes_max=scanned_bytes_max,
             result_rows_max=result_rows_max,
@@ -84,14 +89,20 @@ class Questions:
         return _result(self._answer(text, parameters, given))
 
     def sql_batches(
-        self, text: str, parameters: Any = None, *, timeout_s: float = QUERY_SECONDS_DEFAULT, dialect: str | None = None
+        self,
+        text: str,
+        parameters: Any = None,
+        *,
+        timeout_s: float = QUERY_SECONDS_DEFAULT,
+        dialect: str | None = None,
+        at: str | datetime | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """The rows of one SELECT as Arrow batches, as they come.
 
         Without ORDER BY, grouping, joins and the like, no process holds more than a few pieces at a time, however
         many rows there are. A reader that is slow slows the query. Leaving the loop ends it.
         """
-        options = QueryOptions(timeout_s=timeout_s, query_id=secrets.token_hex(8), dialect=dialect)
+        options = QueryOptions(timeout_s=timeout_s, query_id=secrets.token_hex(8), dialect=dialect, at=at_of(at))
         schema: pa.Schema | None = None
         for table in self._pieces("pieces", text, parameters, options):
             if schema is None:
@@ -111,18 +122,20 @@ class Questions:
         limit: int = 100,
         order: str = "newest",
         cursor: str | None = None,
+        at: str | datetime | None = None,
         timeout_s: float = QUERY_SECONDS_DEFAULT,
     ) -> Page:
         """Events that match a search, a page at a time: `service:web -status:info "connection reset"`.
 
         `stream` may be left out where there is just one. `last` is an age such as "15m"; or `start` (inclusive) and
         `end` (exclusive) as datetime or ISO 8601 text. `order`: "newest" or "oldest" first. `cursor` of a page leads
-        to the next one, over the events that were there when the first page was read, in its time range.
+        to the next one, over the events that were there when the first page was read, in its time range. `at`: as in
+        sql().
         """
         name = stream if stream is not None else self._only_stream()
-        request = SearchRequest(name, query, last, start, end, limit, order)
+        request = SearchRequest(name, query, last, start, end, limit, order, at_of(at))
         text, parameters = request.sql(cursor, self._clock.now_us())
-        options = QueryOptions(timeout_s=timeout_s, query_id=secrets.token_hex(8))
+        options = QueryOptions(timeout_s=timeout_s, query_id=secrets.token_hex(8), at=request.at)
         answer = self._answer(text, parameters, options)
         return page_of(request, cursor, parameters, answer)
 
@@ -140,6 +153,7 @@ class Questions:
         top: int | Sequence[int] = 10,
         order_by: str | None = None,
         missing: str = "(missing)",
+        at: str | datetime | None = None,
         timeout_s: float = QUERY_SECONDS_DEFAULT,
     ) -> Result:
         """A timeseries, a top list or a table of the events that match `search`.
@@ -150,7 +164,7 @@ class Questions:
         `group_by` the `top` values are kept, one number or one for each path, by the measure `order_by` (default: the
         first): those of the first path, then those of the second within each, and so on. `interval`, a length such as
         "5m" or "auto", makes a timeseries with a column `time` and a row for every interval. Events without a path are
-        the group `missing`.
+        the group `missing`. `at`: as in sql().
         """
         request = AggregateRequest(
             stream=stream,
@@ -165,12 +179,13 @@ class Questions:
             order_by=order_by,
             missing=missing,
         )
+        moment = at_of(at)
         started_s = self._clock.steady_s()
         answers: list[QueryAnswer] = []
 
         def ask(text: str, parameters: Mapping[str, Any]) -> pa.Table:
             left_s = timeout_s - (self._clock.steady_s() - started_s)
-            options = QueryOptions(timeout_s=max(left_s, 0.001), query_id=secrets.token_hex(8))
+            options = QueryOptions(timeout_s=max(left_s, 0.001), query_id=secrets.token_hex(8), at=moment)
             answers.append(self._answer(text, dict(parameters), options))
             return answers[-1].table
 
@@ -180,7 +195,13 @@ class Questions:
         return Result(table, warnings, stats)
 
     def dataset(
-        self, text: str, parameters: Any = None, *, timeout_s: float = QUERY_SECONDS_DEFAULT, dialect: str | None = None
+        self,
+        text: str,
+        parameters: Any = None,
+        *,
+        timeout_s: float = QUERY_SECONDS_DEFAULT,
+        dialect: str | None = None,
+        at: str | datetime | None = None,
     ) -> Any:
         """The rows of one SELECT as a ray.data.Dataset; needs `ray[data]`.
 
@@ -189,11 +210,11 @@ class Questions:
         """
         from cluster.dataset import blocks, dataset_of
 
-        options = QueryOptions(timeout_s=timeout_s, query_id=secrets.token_hex(8), dialect=dialect)
+        options = QueryOptions(timeout_s=timeout_s, query_id=secrets.token_hex(8), dialect=dialect, at=at_of(at))
         asked = self._ask("parts", self._tenant, text, parameters, options, timeout_s=timeout_s + ANSWER_SLACK_S)
         plan, tasks, course_id = asked
         if not tasks:
-            return dataset_of(self.sql(text, parameters, timeout_s=timeout_s, dialect=dialect).to_arrow())
+            return dataset_of(self.sql(text, parameters, timeout_s=timeout_s, dialect=dialect, at=at).to_arrow())
         return dataset_of(blocks(self._transport, course_id, plan, tasks, timeout_s))
 
     def cancel(self, query_id: str) -> bool:

@@ -22,6 +22,7 @@ from core.ids import check_name
 from core.limits import SEARCH_PAGE_ROWS_MAX
 from malamute.result import Page
 from query.options import QueryAnswer
+from query.past import At
 from query.written_times import as_datetime, instant_us, length_us, microseconds
 
 NEWEST: Final = "newest"
@@ -56,6 +57,7 @@ class SearchRequest:
     end: Any
     limit: int
     order: str
+    at: At = None
 
     def __post_init__(self) -> None:
         check_name("stream", self.stream)
@@ -104,7 +106,8 @@ class SearchRequest:
     @property
     def fingerprint(self) -> str:
         """Says which search a cursor belongs to."""
-        return hashlib.sha256(repr((self.stream, self.query, self.order)).encode()).hexdigest()[:16]
+        asked = (self.stream, self.query, self.order, *([] if self.at is None else [self.at]))
+        return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
 
 def page_of(request: SearchRequest, cursor: str | None, parameters: dict[str, Any], answer: QueryAnswer) -> Page:
@@ -144,7 +147,7 @@ def _decoded(cursor: str, request: SearchRequest) -> _Place:
     except (ValueError, TypeError, binascii.Error, msgpack.UnpackException) as error:
         raise InvalidRequest("the cursor is damaged: pass on what a page gave, or search again without it") from error
     if fingerprint != request.fingerprint:
-        raise InvalidRequest("the cursor belongs to another search: repeat stream, query and order with it")
+        raise InvalidRequest("the cursor belongs to another search: repeat stream, query, order and at with it")
     return place
 
 

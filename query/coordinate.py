@@ -40,9 +40,12 @@ from query.holdings import Ledger, merged_shape
 from query.mistakes import located
 from query.options import QueryAnswer, QueryOptions
 from query.parse import DESCRIBE, EXPLAIN, EXPLAIN_ANALYZE, SELECT, SHOW, Statement
+from query.past import Snapshots
 from query.planner import Planner
 from query.result_cache import ResultCache
 from query.tasks import Task
+from storage.named_snapshot_format import NamedSnapshot
+from storage.stream_settings import StreamSettings
 
 _SAMPLE_ROWS: Final = 200  # that DESCRIBE looks at for sample values
 
@@ -56,11 +59,13 @@ class Queries:
         executor: Executor,
         clock: Clock,
         streams: Streams,
+        snapshots: Snapshots,
         seconds_max: float = QUERY_SECONDS_MAX,
     ) -> None:
         """`seconds_max` is the most that a query gets, whatever it asks for: shards forget its pins then."""
         self._around = Surroundings(backend, executor, clock, Ledger(), Planner(executor, clock))
         self._streams = streams
+        self._snapshots = snapshots
         self._seconds_max = seconds_max
         self._results: ResultCache[QueryAnswer] = ResultCache(RESULT_CACHE_BYTES)
         self._admission = Admission(
@@ -157,12 +162,11 @@ class Queries:
         options = replace(options, timeout_s=min(options.timeout_s, self._seconds_max))
         question = (text, repr(parameters), options.dialect)
         statement = self._around.planner.parse(question, parameters)
-        settings = {stream.name: stream for stream in self._streams.known_streams(tenant)}
-        if statement.kind == SHOW or not statement.streams <= settings.keys():
-            settings = {stream.name: stream for stream in self._streams.streams(tenant)}
+        past = self._snapshots.get(tenant, options.at) if isinstance(options.at, str) else None
+        settings = self._settings(tenant, statement, past)
         check_streams(statement, settings)
         deadline_s = clock.steady_s() + options.timeout_s
-        course = Course(self._around, tenant, question, options, deadline_s, statement, settings)
+        course = Course(self._around, tenant, question, options, deadline_s, statement, settings, past)
         key = (tenant, options.query_id, id(course))
         finished = False
         with self._lock:
@@ -181,9 +185,23 @@ class Queries:
                 del self._courses[key]
             course.end(finished)
 
+    def _settings(self, tenant: str, statement: Statement, past: NamedSnapshot | None) -> dict[str, StreamSettings]:
+        """The tenant's streams: all of them, or at least those that the statement reads and that are there."""
+        if past is not None:
+            return dict(past.catalog.tenants.get(tenant, {}))
+        settings = {stream.name: stream for stream in self._streams.known_streams(tenant)}
+        if statement.kind == SHOW or not statement.streams <= settings.keys():
+            settings = {stream.name: stream for stream in self._streams.streams(tenant)}
+        return settings
+
     def _answer(self, course: Course) -> QueryAnswer:
         clock = self._around.clock
         started_s = clock.steady_s()
+        if course.statement.kind in (SHOW, DESCRIBE) and isinstance(course.options.at, int):
+            raise InvalidQuery(
+                f"{course.statement.kind} tells of what is stored now or in a named snapshot, not of an instant: "
+                "leave 'at' out or name a snapshot"
+            )
         if course.statement.kind in (EXPLAIN, EXPLAIN_ANALYZE):
             return self._explain(course, started_s)
         key = course.take_snapshot()
@@ -231,6 +249,7 @@ class Queries:
             course.deadline_s,
             self._around.planner.parse(question, None),
             course.settings,
+            course.past,
         )
         finished = False
         try:

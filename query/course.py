@@ -23,9 +23,11 @@ from query.holdings import Holding, Ledger, take_snapshot
 from query.merge import run_merge
 from query.options import PARTIAL, QueryAnswer, QueryOptions
 from query.parse import SHOW, Statement
+from query.past import holdings_in, stored_until
 from query.planner import Planner, Question
 from query.tasks import Pruned, Task, make_tasks, prune
 from query.worker import too_much
+from storage.named_snapshot_format import NamedSnapshot
 from storage.stream_settings import StreamSettings
 
 _UNPLANNED: Final = DistributedPlan(CONSTANT, Leaf(()), "", (), (), ())
@@ -55,6 +57,7 @@ class Course:
     deadline_s: float
     statement: Statement
     settings: Mapping[str, StreamSettings]
+    past: NamedSnapshot | None = None  # what is read instead of what the shards hold now
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     stopped: BudgetExceeded | None = None
     holdings: dict[str, list[Holding]] = field(default_factory=dict)
@@ -72,17 +75,21 @@ class Course:
         """Take the snapshot of every stream that is read; returns the key of the question over this snapshot."""
         streams = sorted(self.settings if self.statement.kind == SHOW else self.statement.streams)
         backend = self.around.backend
-        if streams:
+        if self.past is not None:
+            self.holdings = holdings_in(self.past, streams)
+        elif streams:
             self.pins = set(range(backend.shards))
             self.holdings = take_snapshot(backend, self.around.ledger, self.id, self.tenant, streams, self.left_s())
             self.pins = {held.shard for holdings in self.holdings.values() for held in holdings if held.batches}
         identities = tuple((stream, tuple(held.identity for held in self.holdings[stream])) for stream in streams)
         settings = tuple(self.settings[stream] for stream in streams)
-        return (self.tenant, self.question, identities, settings)
+        return (self.tenant, self.question, self.options.at, identities, settings)
 
     def prepare(self, segments_max: int, rows_max: int) -> None:
         """Plan the query, prune, and cut it into tasks."""
         self.plan = self.around.planner.plan(self.question, self.statement, self.holdings, self.settings)
+        if isinstance(self.options.at, int):
+            self.plan = stored_until(self.plan, self.options.at)
         if self.plan.leaf.scans:
             self.pruned = prune(self.plan.leaf, self.holdings)
             if self.plan.kind == TOP_N:

@@ -19,14 +19,16 @@ class QueryOptions:
     """The budgets of one query and how it is run.
 
     `query_id` names it for cancel(), "" lets the coordinator choose. `dialect` is that of the SQL, None = DuckDB's.
-    `cache` off computes everything anew. `scanned_bytes_max` bounds the compressed bytes of columns and row groups that
-    are read, `result_rows_max` and `result_bytes_max` (Arrow) what comes back; None = unbounded. `on_budget` says what
-    happens when the time or the scanned bytes run out: FAIL, or PARTIAL for what was read until then, flagged.
+    `at` is the name of a snapshot or an instant in UTC microseconds, None = now. `cache` off computes everything anew.
+    `scanned_bytes_max` bounds the compressed bytes of columns and row groups that are read, `result_rows_max` and
+    `result_bytes_max` (Arrow) what comes back; None = unbounded. `on_budget` says what happens when the time or the
+    scanned bytes run out: FAIL, or PARTIAL for what was read until then, flagged.
     """
 
     timeout_s: float = QUERY_SECONDS_DEFAULT
     query_id: str = ""
     dialect: str | None = None
+    at: str | int | None = None
     cache: bool = True
     scanned_bytes_max: int | None = None
     result_rows_max: int | None = None

@@ -15,12 +15,14 @@ _LEVELS = ("status", "level", "severity")
 _ALARMING = ("error", "critical", "fatal", "emergency", "alert")
 
 
-def run(choice: Choice, query: str, stream: str | None, last: str | None, limit: int, as_json: bool) -> None:
+def run(
+    choice: Choice, query: str, stream: str | None, last: str | None, limit: int, as_json: bool, at: str | None = None
+) -> None:
     """Print up to `limit` events; how many, and warnings, go to stderr."""
     results()
     err = remarks()
     with open_store(choice, err, create=False) as store:
-        page = store.client.search(query, stream=stream, last=last, limit=limit)
+        page = store.client.search(query, stream=stream, last=last, limit=limit, at=at)
     for warning in page.warnings:
         err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)
     if as_json:

@@ -16,7 +16,9 @@ from malamute.display import FAINT, output, remarks, result_table, results, rows
 from malamute.result import Result
 
 
-def run(choice: Choice, text: str, format_: str, timeout_s: float, dialect: str | None = None) -> None:
+def run(
+    choice: Choice, text: str, format_: str, timeout_s: float, dialect: str | None = None, at: str | None = None
+) -> None:
     """Run `text` and print its rows; warnings and cost go to stderr."""
     if format_ not in FORMATS:
         raise InvalidRequest(f"format {format_!r} is not known: use one of {', '.join(FORMATS)}")
@@ -24,7 +26,7 @@ def run(choice: Choice, text: str, format_: str, timeout_s: float, dialect: str 
     err = remarks()
     with open_store(choice, err, create=False) as store:
         started = time.monotonic()
-        result = store.client.sql(text, timeout_s=timeout_s, dialect=dialect)
+        result = store.client.sql(text, timeout_s=timeout_s, dialect=dialect, at=at)
         seconds = time.monotonic() - started
     for warning in result.warnings:
         err.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.errors import MalamuteError, Unavailable
+from core.errors import MalamuteError, NotFound, Unavailable
 from core.limits import HOT_COLUMNS_BYTES
 from query.executor import Executor
 from query.fragment import Leaf, LeafResult
@@ -15,6 +15,7 @@ from query.state_cache import StateCache
 from query.tasks import Task, reader_worker, shard_worker, task_snapshots
 from query.worker import Worker
 from storage.fs import LocalFileSystem
+from storage.named_snapshot_format import NamedSnapshot
 from storage.snapshot import Segment, StreamSnapshot
 
 
@@ -133,6 +134,18 @@ class FixedStreams:
 
     def streams(self, tenant: str) -> Sequence[Any]:
         return self._streams
+
+
+class FixedSnapshots:
+    """Named snapshots that never change; implements query.past.Snapshots."""
+
+    def __init__(self, *snapshots: NamedSnapshot) -> None:
+        self._snapshots = {(snapshot.tenant, snapshot.name): snapshot for snapshot in snapshots}
+
+    def get(self, tenant: str | None, name: str) -> NamedSnapshot:
+        if (tenant, name) not in self._snapshots:
+            raise NotFound(f"snapshot {name!r} is not there")
+        return self._snapshots[(tenant, name)]
 
 
 def memory_states(bytes_max: int = 2**24) -> StateCache:

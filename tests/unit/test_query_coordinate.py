@@ -26,7 +26,7 @@ from query.merge import run_merge
 from query.options import PARTIAL, QueryAnswer, QueryOptions
 from query.tasks import Task
 from storage.stream_settings import StreamSettings
-from tests.support.local_backend import FixedStreams, LocalBackend
+from tests.support.local_backend import FixedSnapshots, FixedStreams, LocalBackend
 from tests.unit.test_query_shards import NOW_US, SHARDS, Shards, build_shards, to_batch
 
 pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result")
@@ -47,7 +47,7 @@ class Rig(LocalBackend):
         self.describes = 0
         self.released: list[str] = []
         names = [StreamSettings("logs"), StreamSettings("traces")]
-        self.queries = Queries(self, shards.executor, self.clock, FixedStreams(names))
+        self.queries = Queries(self, shards.executor, self.clock, FixedStreams(names), FixedSnapshots())
 
     def describe(self, query_id: str, tenant: str, known: Any, timeout_s: float) -> Any:
         answers = super().describe(query_id, tenant, known, timeout_s)

@@ -30,7 +30,7 @@ from query.state_cache import StateCache
 from storage.snapshot import ColumnStats, Segment, StreamSnapshot
 from storage.stream_settings import StreamSettings
 from tests.support.batches import START_US, memtable_batch
-from tests.support.local_backend import FixedStreams, LocalBackend, memory_states
+from tests.support.local_backend import FixedSnapshots, FixedStreams, LocalBackend, memory_states
 
 pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result")
 
@@ -169,7 +169,7 @@ class Shards:
         """A coordinator over the shards as they are now."""
         backend = LocalBackend(self.snapshots, self.executor, self.readers, self.states)
         streams = FixedStreams([StreamSettings(name) for name in self.events])
-        return Queries(backend, self.executor, ManualClock(NOW_US), streams)
+        return Queries(backend, self.executor, ManualClock(NOW_US), streams, FixedSnapshots())
 
     def answer(self, sql: str, params: Any = None, **options: Any) -> QueryAnswer:
         """Run a statement the whole way of a coordinator."""

@@ -28,7 +28,7 @@ from query.parse import parse
 from storage.snapshot import StreamSnapshot
 from storage.stream_settings import StreamSettings
 from tests.support.batches import START_US, memtable_batch
-from tests.support.local_backend import FixedStreams, LocalBackend
+from tests.support.local_backend import FixedSnapshots, FixedStreams, LocalBackend
 from tests.unit.test_query_shards import to_segment
 
 pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result")
@@ -89,6 +89,7 @@ class Log:
             self.executor,
             ManualClock(NOW_US),
             FixedStreams([StreamSettings("logs")]),
+            FixedSnapshots(),
         )
         text, parameters = asked.sql(cursor, NOW_US)
         return page_of(asked, cursor, parameters, queries.answer(text, parameters, "default", QueryOptions()))

@@ -15,7 +15,7 @@ from pathlib import Path
 from core.append import LOCAL, OBJECT
 from tests.kill import test_kill9, test_paused_owner, test_power_cut
 from tests.support.dedup_campaign import Campaign as DedupCampaign
-from tests.support.power_cut import power_cut_disk
+from tests.support.power_cut import NotPossible, power_cut_disk
 from tests.support.query_switches import SWITCHES
 from tests.torture import nodes, query_random, rpc_failures
 from tests.unit import (
@@ -97,6 +97,14 @@ def late_owners(seed: int) -> Counts:
 def history_over_nodes(seed: int) -> Counts:
     counts = nodes.campaign(seed, NODES_S)
     return {name: count for name, count in counts.items() if isinstance(count, int)}
+
+
+def sources(seed: int) -> Counts:
+    try:
+        from tests.torture import sources as campaign
+    except ModuleNotFoundError as error:
+        raise NotPossible(f"{error.name} is not installed") from error
+    return campaign.kafka_campaign(seed) + campaign.files_campaign(seed)
 
 
 def paused_owners(seed: int) -> Counts:

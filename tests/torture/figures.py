@@ -79,6 +79,14 @@ FIGURES: Final = (
         seeded=False,
     ),
     Figure(
+        "T19 sources",
+        "sources of Kafka and of files that are killed, stopped and woken, with shards and the broker",
+        campaigns.sources,
+        2,
+        "Kafka's mock of librdkafka; a seed chooses the faults, the machine their moment",
+        seeded=False,
+    ),
+    Figure(
         "T20", "acknowledged, then queryable", missing="not a campaign: tests/ray/test_faults.py probes it in small"
     ),
     Figure("T21", "sums of whole batches during flushes", missing="not a campaign: tests/ray/test_snapshots.py"),

@@ -57,13 +57,13 @@ class Fleet:
             self.start()
             return
         one = rng.choice(self._running)
-        what = rng.choice(["kill", "kill", "stop", "end", "wake"])
+        what = rng.choice(["killed", "killed", "stopped", "ended", "woken"])
         self.done[what] += 1
-        if what == "kill":
+        if what == "killed":
             one.kill()
-        elif what == "end":
+        elif what == "ended":
             one.send_signal(signal.SIGTERM)
-        elif what == "stop":
+        elif what == "stopped":
             one.send_signal(signal.SIGSTOP)
             self._running.remove(one)
             self._stopped.append(one)

@@ -8,6 +8,7 @@ from typing import Any, Final
 from core.errors import InvalidRequest
 from core.ids import check_name, check_producer_id
 from core.limits import POSITION_BYTES_MAX
+from core.placement import FIRST
 
 MEMORY: Final = "memory"  # handed to the operating system: survives the process, not a power cut
 LOCAL: Final = "local"  # fdatasync done
@@ -25,7 +26,10 @@ class ProducerOpened:
 
 @dataclass(frozen=True, slots=True)
 class AppendRequest:
-    """One batch of a producer. `body` is core.batch.encode_batch's buffer; `position` an opaque source position."""
+    """One batch of a producer. `body` is core.batch.encode_batch's buffer; `position` an opaque source position.
+
+    `placement` is the version by which it was routed.
+    """
 
     tenant: str
     stream: str
@@ -35,6 +39,7 @@ class AppendRequest:
     body: Any
     level: str = LOCAL
     position: bytes | None = None
+    placement: int = FIRST
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@
     │   └── ShardFenced      the shard has a newer owner: the client finds it and sends again
     ├── Overloaded           refused for now: come back after `retry_after` seconds
     ├── Unavailable          the shard, coordinator or storage cannot serve right now: retry
+    │   ├── Moved            the shard gave the producer away: the client finds its new shard and sends again
     │   ├── StorageInUse     another process owns this storage
     │   └── WalMissing       the shard's process is not where its WAL is: bring the disk or its node back
     ├── UnknownOutcome       may or may not have happened: retry with the same sequence
@@ -103,6 +104,14 @@ class Overloaded(MalamuteError):
 
 class Unavailable(MalamuteError):
     """The shard, coordinator or storage cannot serve right now; nothing was written."""
+
+
+class Moved(Unavailable):
+    """The shard takes nothing routed before placement `placement` any more; what it refused so is not written there."""
+
+    def __init__(self, message: str, *, placement: int) -> None:
+        super().__init__(message)
+        self.placement = placement
 
 
 class StorageInUse(Unavailable):

@@ -48,6 +48,7 @@ MEMTABLE_BYTES_MAX = 3 * MEMTABLE_BYTES_TARGET  # active + being flushed; beyond
 ADMISSION_WAIT_S = 0.5  # an append waits so long for a flush to make room: cheaper than to refuse and send it again
 FLUSH_AGE_S_DEFAULT = 60.0  # an idle shard flushes what is older
 ROW_GROUP_ROWS = 131_072  # unit of pruning; DuckDB has no page index
+INDEX_VALUES_ROWS_MIN = 4_096  # a smaller row group is cheap to read: neither value lists nor string zone maps
 INDEX_FILTER_BYTES_MAX = 512 * KIB  # token bloom of a column and row group: ~3 tokens a row that occur nowhere else
 FLUSH_WINDOWS_MAX = 64  # files of one stream per flush; beyond it wider windows are used
 SMALL_WINDOW_ROWS = 4_096  # a window with fewer rows of a flush is small
@@ -127,6 +128,10 @@ SOURCE_RELEASE_S_MAX = 20.0  # how long a batch in flight holds up a rebalance; 
 SOURCE_FENCED_S_MAX = 60.0  # a partition that another source took is Kafka's to take away in this time
 SOURCE_THREADS_MAX = 32  # partitions of one source that write at once, most of which wait for a shard
 REFUSED_VALUE_BYTES_MAX = MIB  # of a record that is no event, kept with the reason
+
+# --- shards of a deployment --------------------------------------------------------------------------------------
+SHARDS_MAX = 1_024  # of one placement: every query asks all of them
+PLACEMENTS_KEPT = 100  # of those that are no longer in force
 
 # --- actors ------------------------------------------------------------------------------------------------------
 SHARD_APPENDS_MAX = 32  # concurrent appends of one shard; they share fdatasyncs, more wait in Ray's queue

@@ -2,6 +2,7 @@
 
     format.json                                                    storage_format.py
     catalog/<version:020d>                                         catalog.py
+    placements/<version:020d>                                      placements.py
     snapshots/<tenant>/<name>                                      named_snapshots.py (_all: of all tenants)
     shards/<shard:04d>/manifest/<version:020d>                     manifest.py
     shards/<shard:04d>/wal/<epoch:010d>-<number:012d>              wal_object_format.py
@@ -21,6 +22,7 @@ from core.errors import Corrupt
 
 FORMAT_KEY: Final = "format.json"
 CATALOG_PREFIX: Final = "catalog/"
+PLACEMENTS_PREFIX: Final = "placements/"
 SHARDS_PREFIX: Final = "shards/"
 SNAPSHOTS_PREFIX: Final = "snapshots/"
 
@@ -30,6 +32,7 @@ _SEGMENT_SUFFIX: Final = ".parquet"
 _INDEX_SUFFIX: Final = ".index"
 _IDS_SUFFIX: Final = ".ids"
 _WAL_NAME: Final = re.compile(r"(\d{10})-(\d{12})\Z")
+_ORIGIN: Final = re.compile(r"shards/(\d{4,})/segments/")
 _SEGMENT_NUMBER: Final = re.compile(r"-(\d{8,})-\d{8,}\.(?:parquet|index|ids)\Z")
 
 
@@ -66,6 +69,11 @@ def version_of(key: str) -> int:
     return int(digits)
 
 
+def placements_key(version: int) -> str:
+    """Object key of a version of the placements."""
+    return f"{PLACEMENTS_PREFIX}{version:0{_VERSION_DIGITS}d}"
+
+
 def wal_prefix(shard: int) -> str:
     """What the keys of all WAL objects of a shard begin with."""
     return f"shards/{shard:04d}/wal/"
@@ -100,6 +108,12 @@ def segment_prefix(shard: int, tenant: str, stream: str) -> str:
 def segment_key(shard: int, tenant: str, stream: str, window: str, number: str) -> str:
     """Object key of a segment. `number` makes it unique for ever (see segment_number); `window` is for people."""
     return f"{segment_prefix(shard, tenant, stream)}{window}-{number}{_SEGMENT_SUFFIX}"
+
+
+def origin_of(segment_name: str) -> int | None:
+    """The shard that wrote the events of a segment, to whose offsets theirs belong; None when it is no such key."""
+    match = _ORIGIN.match(segment_name)
+    return int(match[1]) if match else None
 
 
 def index_key(segment_name: str) -> str:

@@ -241,7 +241,11 @@ class ManifestStore:
 
 
 def _repeats(edit: ManifestEdit, earlier: ManifestEdit) -> bool:
-    """Whether `edit` is `earlier` tried again: a flush to the same WAL floor, though under new segment names."""
+    """Whether `edit` is `earlier` tried again: a flush to the same WAL floor, though under new segment names, or the
+    same placement, though under new names of runs.
+    """
+    if edit.placement is not None and earlier.placement is not None:
+        return edit.placement.version == earlier.placement.version
     if edit.wal_floor is None or edit.remove or earlier.remove:
         return edit == earlier
     return edit.wal_floor == earlier.wal_floor

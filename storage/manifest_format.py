@@ -2,13 +2,14 @@
 
 The format is described in docs/formats/manifest.md. Invariants, checked before every publish:
 MAN-1 the version grows by one. MAN-2 one epoch has one writer (checked in manifest.py). MAN-3 the WAL floor and the
-epoch never go back. MAN-4 a segment has rows, ordered bounds, and its offsets are below the WAL floor. MAN-5 no
-segment name occurs twice. MAN-6 removed segments are there. MAN-7 a producer's (epoch, sequence) never goes back.
-MAN-8 an added segment either holds offsets between the old and the new WAL floor, no more rows than those, or
-replaces removed segments of its stream whose offsets span its own. MAN-9 a shard's WAL is on the object store from
-its first manifest on or never, and its start never goes back. MAN-10 the ids of a stream, once there, stay there; their
-watermark never goes back, and no run of ids is named twice. MAN-11 a removed segment is not live, and only what was
-removed is forgotten.
+epoch never go back. MAN-4 a segment has rows, ordered bounds, and offsets of its own shard are below the WAL floor.
+MAN-5 no segment name occurs twice. MAN-6 removed segments are there. MAN-7 a producer's (epoch, sequence) never goes
+back. MAN-8 an added segment either holds offsets between the old and the new WAL floor, no more rows than those, or
+replaces removed segments of its stream whose offsets span its own, or is another shard's and comes with a newer
+placement. MAN-9 a shard's WAL is on the object store from its first manifest on or never, and its start never goes
+back. MAN-10 the ids of a stream, once there, stay there; their watermark never goes back, and no run of ids is named
+twice. MAN-11 a removed segment is not live, and only what was removed is forgotten. MAN-12 the placement that a shard
+serves, and the one for which it gave its producers away, never go back.
 """
 
 from __future__ import annotations
@@ -21,16 +22,20 @@ import msgpack
 
 from core.columns import ColumnKey
 from core.errors import Corrupt, check
+from core.placement import FIRST, Placement
 from storage.dedup_run import IdRun, StreamIdRuns, run_names
 from storage.envelope import seal, unseal
+from storage.keys import origin_of
 from storage.memtable import StreamKey
+from storage.placements import pack_placement, unpack_placement
 from storage.producers import ProducerKey, ProducerState
 from storage.snapshot import ColumnStats, Segment
 
 MAGIC: Final = b"MLMTMANI"
 FORMAT_VERSION: Final = 3
 
-# What a shard without removed segments writes: an older release, which would take them for orphans, must not read on.
+# What a shard writes without removed segments, which an older release would take for orphans, and that never was part
+# of a change of the placement, in which an older release would not give its producers away.
 FORMAT_VERSION_WITHOUT_REMOVED: Final = 2
 
 # What a shard without ids of events writes besides: an older release, which would store duplicates, must not read on.
@@ -47,7 +52,9 @@ LEVELS_KEY: Final = "levels"
 
 ID_RUNS_KEY: Final = "id_runs"  # from format version 2 on
 
-REMOVED_KEY: Final = "removed"  # in format version 3
+REMOVED_KEY: Final = "removed"  # in format version 3, like the next two
+PLACEMENT_KEY: Final = "placement"
+SEALED_KEY: Final = "sealed"
 
 Schema = tuple[tuple[str, str, str], ...]  # (name, path, kind) of each column
 
@@ -73,6 +80,8 @@ class Manifest:
 
     `writer` is a random number of the process that wrote it: two writers never write the same bytes. `wal_start` is
     None for a shard whose WAL is files on a disk. `removed` are those that garbage collection has to delete.
+    `placement` is the one that the shard serves (None: the first); with `sealed` above its version it takes nothing any
+    more until it serves that one.
     """
 
     shard: int
@@ -86,6 +95,13 @@ class Manifest:
     wal_start: WalStart | None = None
     id_runs: Mapping[StreamKey, StreamIdRuns] = field(default_factory=dict)
     removed: tuple[RemovedSegment, ...] = ()
+    placement: Placement | None = None
+    sealed: int = 0
+
+    @property
+    def served(self) -> int:
+        """The version of the placement that the shard serves, or served until it was sealed."""
+        return FIRST if self.placement is None else self.placement.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +109,8 @@ class ManifestEdit:
     """One change: segments to add, names to remove, the new WAL floor and start, all producers (None: as they are).
 
     `id_runs` are all ids of the streams in it; those of other streams stay as they are. Files of the segments to remove
-    are deleted later, by garbage collection; `forget` are names of removed ones whose files are gone.
+    are deleted later, by garbage collection; `forget` are names of removed ones whose files are gone. With a newer
+    `placement`, segments to add may be another shard's, and `inherit` names the files that it still had to delete.
     """
 
     add: tuple[Segment, ...] = ()
@@ -103,6 +120,9 @@ class ManifestEdit:
     wal_start: WalStart | None = None
     id_runs: Mapping[StreamKey, StreamIdRuns] = field(default_factory=dict)
     forget: tuple[str, ...] = ()
+    inherit: tuple[str, ...] = ()
+    placement: Placement | None = None
+    sealed: int | None = None
 
 
 def apply_edit(current: Manifest, edit: ManifestEdit, now_us: int) -> Manifest:
@@ -120,7 +140,9 @@ def apply_edit(current: Manifest, edit: ManifestEdit, now_us: int) -> Manifest:
         created_at_us=at_us,
         wal_start=current.wal_start if edit.wal_start is None else edit.wal_start,
         id_runs={**current.id_runs, **edit.id_runs},
-        removed=(*still_removed, *(RemovedSegment(name, at_us, version) for name in edit.remove)),
+        removed=(*still_removed, *(RemovedSegment(name, at_us, version) for name in (*edit.remove, *edit.inherit))),
+        placement=edit.placement or current.placement,
+        sealed=current.sealed if edit.sealed is None else edit.sealed,
     )
     known = {segment.name for segment in current.segments}
     missing = sorted(removed - known)
@@ -135,7 +157,10 @@ def apply_edit(current: Manifest, edit: ManifestEdit, now_us: int) -> Manifest:
 def _check_added(current: Manifest, edit: ManifestEdit, floor: int) -> None:
     replaced = [segment for segment in current.segments if segment.name in set(edit.remove)]
     flushed = 0
+    moves = edit.placement is not None and edit.placement.version > current.served
     for segment in edit.add:
+        if moves and not _is_own(segment, current.shard):
+            continue
         if current.wal_floor <= segment.first_offset and segment.last_offset < floor:
             flushed += segment.rows
             continue
@@ -148,6 +173,11 @@ def _check_added(current: Manifest, edit: ManifestEdit, floor: int) -> None:
         )
     room = floor - current.wal_floor
     check(flushed <= room, "MAN-8", "%d flushed rows for %d offsets below the new WAL floor", flushed, room)
+
+
+def _is_own(segment: Segment, shard: int) -> bool:
+    """Whether the offsets of the segment are those of the shard that has it."""
+    return origin_of(segment.name) in (None, shard)
 
 
 def check_successor(current: Manifest, following: Manifest) -> None:
@@ -167,7 +197,8 @@ def check_successor(current: Manifest, following: Manifest) -> None:
         check(segment.name not in names, "MAN-5", "segment %s is there twice", segment.name)
         names.add(segment.name)
         offsets = (segment.name, segment.first_offset, segment.last_offset, segment.rows, following.wal_floor)
-        within = 0 <= segment.first_offset <= segment.last_offset < following.wal_floor
+        below = segment.last_offset < following.wal_floor or not _is_own(segment, following.shard)
+        within = 0 <= segment.first_offset <= segment.last_offset and below
         fits = 0 < segment.rows <= segment.last_offset - segment.first_offset + 1
         check(within and fits, "MAN-4", "segment %s of offsets %d-%d, %d rows, floor %d", *offsets)
     removed = [segment.name for segment in following.removed]
@@ -180,6 +211,9 @@ def check_successor(current: Manifest, following: Manifest) -> None:
             forward = (state.epoch, state.last_sequence) >= (before.epoch, before.last_sequence)
             check(forward, "MAN-7", "producer %s goes back from %s to %s", key, before, state)
     _check_id_runs(current, following)
+    forward = following.served >= current.served and following.sealed >= current.sealed
+    served = (following.served, following.sealed, current.served, current.sealed)
+    check(forward, "MAN-12", "placement %d, sealed %d, after %d and %d", *served)
 
 
 def _check_id_runs(current: Manifest, following: Manifest) -> None:
@@ -229,6 +263,10 @@ def encode_manifest(manifest: Manifest, packed: dict[str, bytes] | None = None) 
     if manifest.removed:
         body[REMOVED_KEY] = manifest.removed
         version = FORMAT_VERSION
+    if manifest.placement is not None or manifest.sealed:
+        body[PLACEMENT_KEY] = None if manifest.placement is None else pack_placement(manifest.placement)
+        body[SEALED_KEY] = manifest.sealed
+        version = FORMAT_VERSION
     return seal(MAGIC, version, body)
 
 
@@ -257,6 +295,8 @@ def decode_manifest(data: bytes, what: str = "manifest") -> Manifest:
                 (tenant, stream): StreamIdRuns(watermark_us, tuple(IdRun(*run) for run in runs))
                 for tenant, stream, watermark_us, runs in body.get(ID_RUNS_KEY, ())
             },
+            placement=unpack_placement(body[PLACEMENT_KEY]) if body.get(PLACEMENT_KEY) else None,
+            sealed=body.get(SEALED_KEY, 0),
             removed=tuple(RemovedSegment(*segment) for segment in body.get(REMOVED_KEY, ())),
         )
     except (KeyError, IndexError, TypeError, ValueError, msgpack.UnpackException) as error:
@@ -267,6 +307,8 @@ def _pack_producer(state: ProducerState) -> tuple[Any, ...]:
     offsets = (state.first_offset, state.last_offset)
     packed = (state.epoch, state.last_sequence, *offsets, state.position, state.last_seen_us)
     judged = (state.duplicate_ids, state.late)
+    if state.shard >= 0:
+        return (*packed, *judged, state.shard)
     return (*packed, *judged) if any(judged) else packed
 
 

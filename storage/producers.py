@@ -17,7 +17,8 @@ class ProducerState:
 
     `last_sequence` is -1 before the first batch of the epoch. Offsets are those of the last batch, inclusive, and
     -1 when there is none. `last_seen_us` is the shard's wall clock at the last change. Of the last batch,
-    `duplicate_ids` events were not stored, and `late` were stored without looking for their ids.
+    `duplicate_ids` events were not stored, and `late` were stored without looking for their ids. `shard` is the one
+    whose offsets they are, when it was another that took the batch and gave the producer away; -1: this one.
     """
 
     epoch: int
@@ -28,6 +29,7 @@ class ProducerState:
     last_seen_us: int = 0
     duplicate_ids: int = 0
     late: int = 0
+    shard: int = -1
 
 
 class Verdict(Enum):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -53,9 +54,9 @@ def event_ids(batch: pa.RecordBatch, path: str) -> EventIds:
     return ids
 
 
-def shards_of(ids: EventIds, shards: int) -> Any:
-    """The shard (int64) of each id in a placement of `shards` shards; meaningless where there is no id."""
-    return (ids.low % np.uint64(shards)).astype(np.int64)
+def shards_of(low: Any, shards: Sequence[int]) -> Any:
+    """The shard (int64) of each id, of which `low` is the lower half, in a placement of these shards."""
+    return np.asarray(shards, np.int64)[(low % np.uint64(len(shards))).astype(np.int64)]
 
 
 def _add_column(ids: EventIds, kind: str, column: pa.Array) -> None:

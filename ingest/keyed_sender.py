@@ -30,7 +30,7 @@ def split_by_id(batch: pa.RecordBatch, key: str, shards: int, home: int) -> list
     if shards == 1:
         return [(0, batch)]
     ids = event_ids(batch, key)
-    of = np.where(ids.present, shards_of(ids, shards), home)
+    of = np.where(ids.present, shards_of(ids.low, range(shards)), home)
     order = np.argsort(of, kind="stable")
     counts = np.bincount(of, minlength=shards)
     begins = np.cumsum(counts) - counts

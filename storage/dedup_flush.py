@@ -54,11 +54,11 @@ def write_runs(
         parts = [(high[chosen], low[chosen])]
         while runs and runs[-1].ids < RUN_RATIO * sum(len(part[0]) for part in parts):
             parts.append(read_run(objects, runs.pop()))
-        runs.append(_written(parts, number, key, rule, shard, new_name(), objects))
+        runs.append(write_run(parts, number, key, rule, shard, new_name(), objects))
     return StreamIdRuns(watermark_us, tuple(run for number in sorted(kept) for run in kept[number]))
 
 
-def _written(
+def write_run(
     parts: Sequence[tuple[Any, Any]],
     number: int,
     key: StreamKey,
@@ -67,6 +67,7 @@ def _written(
     name: str,
     objects: ObjectStore,
 ) -> IdRun:
+    """Write the ids of slice `number` in `parts`, (high, low) each and no id twice in all, as one run."""
     high, low = (np.concatenate([part[column] for part in parts]) for column in (0, 1))
     order = order_of(high, low)
     window = Window(number * rule.slice_us, (number + 1) * rule.slice_us)

@@ -14,6 +14,7 @@ import pyarrow as pa
 from core.columns import key_of
 from core.errors import InvalidRequest, NotFound
 from core.event_ids import event_ids, shards_of
+from core.placement import Placement
 from storage.dedup import LATE, BatchIds, DedupRule, Judged, StreamIds, sorted_ids, stored_ids, times_of
 from storage.dedup_run import StreamIdRuns, read_run
 from storage.memtable import StreamKey
@@ -32,15 +33,24 @@ def rule_of(settings: StreamSettings) -> DedupRule | None:
 
 
 class DedupStreams:
-    """The ids of the streams of one shard. `stored` gives what a stream's ids are read from, at one instant."""
+    """The ids of the streams of one shard. `stored` gives what a stream's ids are read from, at one instant.
+
+    `placement` is the one that the shard serves; None: the one that a stream was made under.
+    """
 
     def __init__(
-        self, shard: int, objects: ObjectStore, settings: Callable[[str, str], StreamSettings], stored: Stored
+        self,
+        shard: int,
+        objects: ObjectStore,
+        settings: Callable[[str, str], StreamSettings],
+        stored: Stored,
+        placement: Placement | None = None,
     ) -> None:
         self._shard = shard
         self._objects = objects
         self._settings = settings
         self._stored = stored
+        self._placement = placement
         self._loading = threading.Lock()
         self._streams: dict[StreamKey, StreamIds] = {}
 
@@ -58,14 +68,18 @@ class DedupStreams:
                 f"attribute {LATE.path!r} is what late events are marked with in stream {key[1]!r}: rename yours"
             )
         ids = event_ids(batch, rule.key)
-        shards = settings.placements[-1].shards if settings.placements else 1
-        if shards > 1 and (shards_of(ids, shards)[ids.present] != self._shard).any():
+        if (shards_of(ids.low, self._shards(settings))[ids.present] != self._shard).any():
             raise InvalidRequest(
                 f"events of stream {key[1]!r} must go to the shard of their id, and some here belong to another than "
                 f"{self._shard}: write with Client.write or Client.producer, which split them by {rule.key!r}"
             )
         self._load(key, rule)
         return sorted_ids(ids, times_of(batch))
+
+    def _shards(self, settings: StreamSettings) -> Sequence[int]:
+        if self._placement is not None:
+            return self._placement.shards
+        return range(settings.placements[-1].shards) if settings.placements else (self._shard,)
 
     def judge(self, key: StreamKey, ids: BatchIds, now_us: int) -> Judged:
         """See StreamIds.judge; under the shard's lock, like take and status."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from core.clock import Clock
-from core.errors import Unavailable, WalMissing
+from core.errors import Corrupt, Unavailable, WalMissing
 from core.ids import ShardId
 from core.limits import WAL_OBJECT_READS_AHEAD
 from storage.dedup import late_in
@@ -20,11 +20,13 @@ from storage.fs import FileSystem
 from storage.keys import ids_prefix, index_key, segment_epoch, segments_prefix, shard_prefix
 from storage.manifest import Manifest, ManifestStore
 from storage.memtable import Memtable
+from storage.named_snapshots import leased_names
 from storage.object_wal import ObjectWal, ObjectWalOptions
 from storage.object_wal_recovery import remove_before, seal_and_replay
 from storage.objects import ObjectStore
 from storage.producers import ProducerKey, ProducerState
-from storage.shard import Shard, ShardOptions, ShardState
+from storage.shard import Shard, ShardOptions
+from storage.shard_state import ShardState
 from storage.stream_settings import StreamSettings
 from storage.wal import Wal
 from storage.wal_batch import replayed_producer, stored_batch
@@ -59,7 +61,7 @@ def open_shard(
         manifests = ManifestStore(objects, options.shard, clock)
         _check_directory(fs, wal_directory, options.shard, manifests)
         manifest = manifests.take_epoch()
-        _remove_orphans(objects, manifest)
+        _remove_orphans(objects, manifest, clock)
         replayed = _Replayed(manifest, clock)
         recovery = replay(fs, wal_directory, options.shard, manifest.wal_floor, replayed.sink)
         return Shard(
@@ -104,7 +106,7 @@ def open_object_shard(
     manifests = ManifestStore(objects, options.shard, clock, wal_on_objects=True)
     manifest = manifests.take_epoch()
     assert manifest.wal_start is not None
-    _remove_orphans(objects, manifest)
+    _remove_orphans(objects, manifest, clock)
     remove_before(objects, options.shard, manifest.wal_start)
     replayed = _Replayed(manifest, clock)
     recovery = seal_and_replay(objects, manifests, manifest, replayed.sink, new_file_id, reads_ahead)
@@ -128,7 +130,7 @@ def _check_directory(fs: FileSystem, directory: str, shard: ShardId, manifests: 
     if fs.exists(marker):
         return
     newest = manifests.load()
-    if newest is not None:
+    if newest is not None and newest.version > 0:
         manifests.check_wal(newest)
         raise WalMissing(
             f"the wal of shard {shard} is not in {directory}: bring the disk back that holds it; if it is lost for "
@@ -141,16 +143,21 @@ def _check_directory(fs: FileSystem, directory: str, shard: ShardId, manifests: 
         raise Unavailable(f"cannot write {marker}: {error}; mend the disk and retry") from error
 
 
-def _remove_orphans(objects: ObjectStore, manifest: Manifest) -> None:
+def _remove_orphans(objects: ObjectStore, manifest: Manifest, clock: Clock) -> None:
     """Delete what was uploaded and never published: segments, indexes, runs of ids. The WAL or others have the events.
 
-    Removed segments are left to garbage collection: a query may still read them.
+    Removed segments are left to garbage collection: a query may still read them. Named snapshots hold runs of ids that
+    no manifest names any more.
     What the manifest does not name belongs to an epoch that is fenced by now, unless its own epoch is newer: then this
     owner was replaced while it opened, and must not touch what its successor writes.
     """
     live = {segment.name for segment in manifest.segments}
     live |= {index_key(segment.name) for segment in manifest.segments if segment.index_bytes}
     live |= run_names(manifest.id_runs)
+    try:
+        live |= leased_names(objects, clock.now_us())
+    except Corrupt:
+        return  # of a snapshot, which verify tells: what it holds is not known, so everything stays
     removed = [segment.name for segment in manifest.removed]
     live |= {*removed, *map(index_key, removed)}
     found = [*objects.list(segments_prefix(manifest.shard)), *objects.list(ids_prefix(manifest.shard))]

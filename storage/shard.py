@@ -14,8 +14,9 @@ its ids once the record is queued, and the manifest knows them together with its
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -23,20 +24,24 @@ import pyarrow as pa
 from core.append import MEMORY, Ack, AppendRequest, ProducerOpened, check_request
 from core.batch import check_batch, decode_batch
 from core.clock import Clock
-from core.errors import Corrupt, InvalidRequest, Overloaded, Unavailable, check
+from core.errors import Corrupt, InvalidRequest, Moved, Overloaded, Unavailable, check
 from core.ids import ShardId, check_name, check_producer_id
 from core.limits import PRODUCER_IDLE_S_MAX, PRODUCERS_MAX
-from storage.dedup import BatchIds, Judged, stored_part
+from core.placement import FIRST, Placement
+from storage.adoption import Change, adoption, sealed_manifests
+from storage.dedup import BatchIds, DedupRule, Judged, stored_part
 from storage.dedup_flush import write_runs
 from storage.dedup_run import StreamIdRuns, run_names
 from storage.dedup_streams import DedupStreams, rule_of
 from storage.fs import DirectoryLock
-from storage.keys import segment_number
+from storage.keys import origin_of, segment_number
 from storage.manifest import Manifest, ManifestEdit, ManifestStore
 from storage.memtable import Memtable, StreamKey, batch_bytes, stamp
+from storage.named_snapshots import leased_names
 from storage.objects import ObjectStore
 from storage.producers import ProducerKey, ProducerState, Verdict, accepted, judge, opened, retained
 from storage.segment_writer import write_segments
+from storage.shard_state import Accepted, Counters, Pending, ShardState
 from storage.snapshot import Segment, StreamSnapshot
 from storage.stream_settings import StreamSettings
 from storage.wal import OnCommitted, Ticket, WriteAheadLog
@@ -57,51 +62,6 @@ class ShardOptions:
     flush_age_s: float
     wal_file_bytes_target: int
     admission_wait_s: float = 0.0  # how long an append waits for room before it is refused
-
-
-@dataclass(slots=True)
-class ShardState:
-    """What recovery hands to a shard: everything that is known after the WAL was replayed."""
-
-    manifest: Manifest
-    memtable: Memtable
-    producers: dict[ProducerKey, ProducerState]
-    torn_tails: tuple[str, ...] = ()
-    replayed_rows: int = 0
-
-
-@dataclass(slots=True)
-class _Accepted:
-    """A batch between the WAL queue and the memtable."""
-
-    stream: StreamKey
-    producer: ProducerKey
-    batch: pa.RecordBatch  # stamped
-    state: ProducerState
-
-
-@dataclass(slots=True)
-class _Counters:
-    batches: int = 0
-    rows: int = 0
-    duplicates: int = 0
-    overloaded: int = 0
-    flushes: int = 0
-    flushed_rows: int = 0
-    duplicate_ids: int = 0
-    late: int = 0
-    flush_failures: int = 0
-    delete_failures: int = 0  # of what nothing needs any more; tried again
-    last_flush_error: str = ""
-
-
-@dataclass(slots=True)
-class _Pending:
-    """What is queued in the WAL: the producers as they will be when all of it is committed, and its batches."""
-
-    producers: dict[ProducerKey, ProducerState]
-    batches: dict[int, _Accepted] = field(default_factory=dict)  # by first offset
-    bytes: int = 0
 
 
 class Shard:
@@ -132,12 +92,13 @@ class Shard:
         self._frozen: Memtable | None = None
         self._frozen_producers: dict[ProducerKey, ProducerState] = {}
         self._committed = dict(state.producers)
-        self._pending = _Pending(dict(state.producers))
+        self._pending = Pending(dict(state.producers))
         self._next_offset = state.memtable.next_offset
         self._next_segment = 0
-        self._ids = DedupStreams(options.shard, objects, stream_settings, self._stored)
+        self._ids = DedupStreams(options.shard, objects, stream_settings, self._stored, state.manifest.placement)
+        self._sealed = state.manifest.sealed
         self._doomed_runs: set[str] = set()  # guarded by _flush_lock
-        self._counters = _Counters()
+        self._counters = Counters()
         self._torn_tails = state.torn_tails
         self._replayed_rows = state.replayed_rows
         self._wal = wal_factory(self._on_committed)
@@ -148,18 +109,21 @@ class Shard:
         """Store one batch and return when it has reached its level. Blocks; call it from many threads.
 
         Raises InvalidRequest, SequenceGap, Fenced, Overloaded (nothing was written), Unavailable (the WAL is
-        poisoned, nothing was written) or UnknownOutcome (retry with the same sequence).
+        poisoned, nothing was written), Moved (it was not written before, and never will be here) or UnknownOutcome
+        (retry with the same sequence).
         """
         check_request(request)
         level = self._wal.granted(request.level)
         producer: ProducerKey = (request.tenant, request.stream, request.producer)
         batch = self._decode(request)
-        ids = self._ids.ids_of((request.tenant, request.stream), batch)
+        id_streams = self._ids
+        placed = self._refusal(request.placement) is None
+        ids = id_streams.ids_of((request.tenant, request.stream), batch) if placed else None
         with self._lock:
-            verdict = self._judge(request, producer)
+            verdict = self._judge(request, producer, id_streams)
             if verdict is Verdict.NEXT and not self._has_room(batch):
                 self._lock.wait_for(lambda: self._has_room(batch), self.options.admission_wait_s)
-                verdict = self._judge(request, producer)  # much may have happened meanwhile
+                verdict = self._judge(request, producer, id_streams)  # much may have happened meanwhile
             if verdict is Verdict.NEXT:
                 self._admit(batch)
                 state, ticket = self._enqueue(request, producer, batch, ids)
@@ -173,12 +137,15 @@ class Shard:
             return self._duplicate(request, producer, level)
         return self._ack(state, level, False)
 
-    def open_producer(self, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
-        """Begin the producer's next epoch, durably, and fence its older ones."""
+    def open_producer(self, tenant: str, stream: str, producer_id: str, placement: int = FIRST) -> ProducerOpened:
+        """Begin the producer's next epoch, durably, and fence its older ones. Raises Moved, see append."""
         check_name("tenant", tenant)
         check_name("stream", stream)
         producer: ProducerKey = (tenant, stream, check_producer_id(producer_id))
         with self._lock:
+            refusal = self._refusal(placement)
+            if refusal is not None:
+                raise refusal
             before = self._pending.producers.get(producer)
             state = opened(before, before.epoch + 1 if before else 1, self._clock.now_us())
             ticket = self._wal.enqueue(OpenProducerRecord(*producer, state.epoch), sync=True)
@@ -195,8 +162,26 @@ class Shard:
         except Corrupt as error:
             raise InvalidRequest(str(error)) from error
 
-    def _judge(self, request: AppendRequest, producer: ProducerKey) -> Verdict:
-        return judge(self._pending.producers.get(producer), producer, request.epoch, request.sequence)
+    def _judge(self, request: AppendRequest, producer: ProducerKey, id_streams: DedupStreams) -> Verdict:
+        state = self._pending.producers.get(producer)
+        refusal = self._refusal(request.placement)
+        if refusal is None and id_streams is not self._ids:
+            refusal = Unavailable(f"shard {self.options.shard} took over ids of another meanwhile: retry")
+        if refusal is not None:
+            if state is not None and state.epoch == request.epoch and request.sequence <= state.last_sequence:
+                return Verdict.DUPLICATE
+            raise refusal
+        return judge(state, producer, request.epoch, request.sequence)
+
+    def _refusal(self, placement: int) -> Unavailable | None:
+        """Why nothing is taken that was routed by this version of the placement; None when it is."""
+        served, shard = self._manifest.served, self.options.shard
+        if placement < max(served, self._sealed):
+            newest = max(served, self._sealed)
+            return Moved(f"shard {shard} gives its producers away to placement {newest}: ask for it", placement=newest)
+        if placement > served:
+            return Unavailable(f"shard {shard} does not serve placement {placement} yet: retry")
+        return None
 
     def _held_bytes(self) -> int:
         return self._active.bytes + (self._frozen.bytes if self._frozen else 0) + self._pending.bytes
@@ -245,7 +230,7 @@ class Shard:
         state = accepted(state, request.sequence, first_offset, batch.num_rows, request.position, now_us, *counts)
         self._pending.producers[producer] = state
         stamped = stamp(batch, first_offset, now_us)
-        self._pending.batches[first_offset] = _Accepted(stream, producer, stamped, state)
+        self._pending.batches[first_offset] = Accepted(stream, producer, stamped, state)
         self._pending.bytes += batch_bytes(stamped)
         self._next_offset = first_offset + batch.num_rows
         return state, ticket
@@ -270,7 +255,8 @@ class Shard:
 
     def _ack(self, state: ProducerState, level: str, duplicate: bool) -> Ack:
         offsets, counts = (state.first_offset, state.last_offset), (state.duplicate_ids, state.late)
-        return Ack(self.options.shard, self._manifest.epoch, *offsets, level, duplicate, *counts)
+        shard = self.options.shard if state.shard < 0 else state.shard
+        return Ack(shard, self._manifest.epoch, *offsets, level, duplicate, *counts)
 
     def _on_committed(self, records: Sequence[WalRecord]) -> None:
         """Called by the WAL, in order, when `records` reached their level: only now they become visible."""
@@ -369,13 +355,14 @@ class Shard:
             self._counters.delete_failures += 1
 
     def _remove_runs(self) -> None:
-        """Delete the runs of ids that the manifest no longer names; those that cannot be are tried again."""
+        """Delete the runs of ids that neither the manifest nor a named snapshot names; what stays is tried again."""
         try:
-            self._objects.delete(sorted(self._doomed_runs))
-        except Unavailable:
+            leased = leased_names(self._objects, self._clock.now_us()) if self._doomed_runs else set()
+            self._objects.delete(sorted(self._doomed_runs - leased))
+        except (Corrupt, Unavailable):
             self._counters.delete_failures += 1
         else:
-            self._doomed_runs.clear()
+            self._doomed_runs &= leased
 
     def _stored(self, key: StreamKey) -> tuple[StreamIdRuns | None, list[pa.RecordBatch]]:
         """The runs of a stream's ids, and its events above the WAL floor, at one instant."""
@@ -390,7 +377,7 @@ class Shard:
         return segment_number(self._manifest.epoch, self._next_segment)
 
     def _publish(self, frozen: Memtable, segments: list[Segment], id_runs: dict[StreamKey, StreamIdRuns]) -> Manifest:
-        producers = retained(self._frozen_producers, self._clock.now_us(), PRODUCER_IDLE_S_MAX, PRODUCERS_MAX)
+        producers = self._retained(self._frozen_producers)
         edit = ManifestEdit(
             add=tuple(segments),
             wal_floor=frozen.next_offset,
@@ -411,10 +398,63 @@ class Shard:
 
     def _forget_idle_producers(self) -> None:
         known = self._pending.producers
-        kept = retained(known, self._clock.now_us(), PRODUCER_IDLE_S_MAX, PRODUCERS_MAX)
+        kept = self._retained(known)
         for key in known.keys() - kept.keys():
             del known[key]
             self._committed.pop(key, None)
+
+    # --- changes of the placement ---------------------------------------------------------------------------------
+
+    def seal(self, placement: int) -> None:
+        """Take nothing more that was routed before `placement`, durably; what was acknowledged is in segments then.
+
+        Raises what flush raises; may be repeated.
+        """
+        if self._manifest.sealed >= placement:
+            return
+        self.flush()  # most of it, while producers still write
+        with self._lock:
+            self._sealed = max(self._sealed, placement)
+            self._lock.notify_all()
+            known = next(iter(self._pending.producers.items()), None)
+            # Logging an open epoch again is harmless and makes everything before it durable.
+            record = None if known is None else OpenProducerRecord(*known[0], known[1].epoch)
+            ticket = None if record is None else self._wal.enqueue(record, sync=True)
+        if ticket is not None:
+            self._wal.commit(ticket)
+        while self.flush():
+            pass
+        with self._flush_lock, self._lock:
+            edit = ManifestEdit(producers=self._retained(self._committed), sealed=self._sealed)
+            self._manifest = self._manifests.publish(edit)
+
+    def adopt(self, before: Placement, after: Placement) -> None:
+        """Begin to serve `after`: take over what comes to this shard from those of `before`, all of them sealed.
+
+        Raises Unavailable when one is not, and what ManifestStore.publish and reading raise; may be repeated.
+        """
+        with self._flush_lock:
+            own = self._manifest
+            if own.served >= after.version:
+                return
+            change = Change(before, after, sealed_manifests(self._objects, self._clock, before, after))
+            edit = adoption(
+                change, own, self._committed, self._rule, new_name=self._segment_number, objects=self._objects
+            )
+            manifest = self._manifests.publish(edit)
+            with self._lock:
+                self._manifest = manifest
+                self._sealed = manifest.sealed
+                self._committed = dict(manifest.producers)
+                self._pending.producers = dict(manifest.producers)
+                settings = self._stream_settings
+                self._ids = DedupStreams(self.options.shard, self._objects, settings, self._stored, manifest.placement)
+
+    def _rule(self, key: StreamKey) -> DedupRule | None:
+        return rule_of(self._stream_settings(*key))
+
+    def _retained(self, producers: Mapping[ProducerKey, ProducerState]) -> dict[ProducerKey, ProducerState]:
+        return retained(producers, self._clock.now_us(), PRODUCER_IDLE_S_MAX, PRODUCERS_MAX)
 
     # --- reads ----------------------------------------------------------------------------------------------------
 
@@ -473,6 +513,9 @@ class Shard:
                 "memtable_rows": self._active.rows + frozen_rows,
                 "memtable_bytes": self._held_bytes(),
                 "segments": len(manifest.segments),
+                "placement": manifest.served,
+                "sealed": manifest.sealed > manifest.served,
+                "origins": self._origins(manifest),
                 "segment_bytes": sum(s.bytes for s in manifest.segments),
                 "producers": len(self._committed),
                 "batches": counters.batches,
@@ -491,6 +534,10 @@ class Shard:
                 "torn_tails": list(self._torn_tails),
                 "poisoned": self._wal.poisoned,
             }
+
+    def _origins(self, manifest: Manifest) -> dict[int, int]:
+        """How many segments there are of each shard that wrote some of them."""
+        return dict(Counter(origin_of(segment.name) or self.options.shard for segment in manifest.segments))
 
     def streams(self) -> dict[StreamKey, int]:
         """Events per (tenant, stream) in this shard."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import Clock
 from core.errors import Fenced, MalamuteError, ShardFenced, Unavailable, WalMissing
+from core.placement import FIRST, Placement
 from storage.shard import Shard
 from storage.snapshot import StreamSnapshot
 
@@ -46,11 +47,23 @@ class ShardHost:
         with self._told_of_fence(shard):
             return shard.append(request)
 
-    def open_producer(self, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
+    def open_producer(self, tenant: str, stream: str, producer_id: str, placement: int = FIRST) -> ProducerOpened:
         """See Shard.open_producer."""
         shard = self._writable()
         with self._told_of_fence(shard):
-            return shard.open_producer(tenant, stream, producer_id)
+            return shard.open_producer(tenant, stream, producer_id, placement)
+
+    def seal(self, placement: int) -> None:
+        """See Shard.seal."""
+        shard = self._writable()
+        with self._told_of_fence(shard):
+            shard.seal(placement)
+
+    def adopt(self, before: Placement, after: Placement) -> None:
+        """See Shard.adopt."""
+        shard = self._writable()
+        with self._told_of_fence(shard):
+            shard.adopt(before, after)
 
     def snapshots(self, tenant: str, streams: Sequence[str]) -> dict[str, StreamSnapshot]:
         """See Shard.snapshots. An owner that knows it was replaced shows nothing: Unavailable."""

@@ -119,9 +119,11 @@ class ManifestStore:
             raise Unavailable(f"shard {self._shard}: {_RACES_MAX} other owners were faster: retry")
 
     def _try_take(self) -> Manifest | None:
-        newest = self.load()
-        before = newest or Manifest(self._shard, 0, 0, wal_start=WalStart(1, 0) if self._wal_on_objects else None)
+        before = self.load() or Manifest(self._shard, 0, 0)
         self.check_wal(before)
+        if before.version == 0:
+            # Nobody owned it yet: it is new, or was restored. Its WAL begins where this owner wants it.
+            before = replace(before, wal_start=WalStart(before.epoch + 1, 0) if self._wal_on_objects else None)
         candidate = replace(
             before,
             version=before.version + 1,
@@ -140,7 +142,7 @@ class ManifestStore:
 
     def check_wal(self, manifest: Manifest) -> None:
         """Refuse to serve a shard without its WAL: events that were acknowledged would be missing silently."""
-        if (manifest.wal_start is not None) == self._wal_on_objects:
+        if manifest.version == 0 or (manifest.wal_start is not None) == self._wal_on_objects:
             return
         where, setting = ("a local disk", "local") if manifest.wal_start is None else ("the object store", "object")
         raise InvalidSettings(f"the wal of shard {self._shard} is on {where}: set durability to {setting!r}")

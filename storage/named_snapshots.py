@@ -22,7 +22,7 @@ from core.ids import ShardId, check_name, nearest
 from core.limits import QUERY_SECONDS_MAX, SNAPSHOT_ATTEMPTS, SNAPSHOT_TAKE_S_MAX, SNAPSHOTS_MAX
 from storage.catalog import CatalogStore
 from storage.dedup_run import run_names
-from storage.keys import SNAPSHOTS_PREFIX, shard_prefix, snapshot_key, snapshots_prefix
+from storage.keys import SNAPSHOTS_PREFIX, snapshot_key, snapshots_prefix
 from storage.manifest import Manifest, ManifestStore
 from storage.named_snapshot_format import (
     NamedSnapshot,
@@ -134,7 +134,7 @@ class NamedSnapshots:
             raise InvalidRequest(f"there are {len(names)} snapshots, {SNAPSHOTS_MAX} are allowed: drop some of them")
 
     def _now(self, tenant: str | None, name: str, ttl_s: float | None, shards: Iterable[ShardId]) -> NamedSnapshot:
-        manifests = [self._manifest(shard) for shard in shards]
+        manifests = [replace(self._manifest(shard), removed=()) for shard in shards]
         # After the manifests: every stream that they name is in it.
         catalog = self._catalog.load()
         if tenant is not None:
@@ -151,9 +151,10 @@ class NamedSnapshots:
         return manifest
 
     def _is_whole(self, snapshot: NamedSnapshot) -> bool:
-        shards = {manifest.shard for manifest in snapshot.manifests}
-        there = {info.key for shard in sorted(shards) for info in self._objects.list(shard_prefix(shard))}
-        return names_of(snapshot) <= there
+        names = names_of(snapshot)
+        prefixes = {"/".join(name.split("/")[:2]) for name in names}  # a segment may have come from another shard
+        there = {info.key for prefix in sorted(prefixes) for info in self._objects.list(f"{prefix}/")}
+        return names <= there
 
     def _names(self, tenant: str | None) -> list[str]:
         return [info.key.rpartition("/")[2] for info in self._objects.list(snapshots_prefix(tenant))]

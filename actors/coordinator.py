@@ -23,9 +23,12 @@ from query.coordinate import Queries
 from query.executor import Executor
 from query.fragment import DistributedPlan
 from query.options import QueryAnswer, QueryOptions
+from query.stream_files import StreamFiles, stream_files, stream_segments
 from query.tasks import Task
 from storage.catalog import CatalogStore, StreamSettings
 from storage.deployment import open_objects, spill_directory
+from storage.exports import export_iceberg
+from storage.iceberg.exported import Exported
 from storage.named_snapshot_format import SnapshotSummary
 from storage.named_snapshots import NamedSnapshots
 
@@ -109,6 +112,19 @@ class CoordinatorActor:
     ) -> tuple[DistributedPlan, list[Task], str]:
         """The plan and tasks of a query, for a client that sends them to the workers itself."""
         return self._queries.parts(text, parameters, tenant, options)
+
+    @ray.method(concurrency_group="query")
+    def files(self, tenant: str, stream: str) -> StreamFiles:
+        """See query.stream_files."""
+        self._catalog.get(tenant, stream)
+        return stream_files(self._backend, tenant, stream, self._config.url)
+
+    @ray.method(concurrency_group="query")
+    def export_iceberg(self, tenant: str, stream: str, location: str | None) -> Exported:
+        """See storage.exports."""
+        self._catalog.get(tenant, stream)
+        segments, _ = stream_segments(self._backend, tenant, stream)
+        return export_iceberg(self._config, tenant, stream, segments, location)
 
     @ray.method(concurrency_group="control")
     def cancel(self, tenant: str, query_id: str) -> bool:

@@ -17,7 +17,7 @@ from core.limits import ACK_WAIT_S_MAX, CONTROL_WAIT_S_MAX
 NAMESPACE = "malamute"
 
 # Questions that may be put again when their answer was lost; of the others the caller decides.
-_REPEATED = frozenset({"info", "ensure_stream", "streams", "status"})
+_REPEATED = frozenset({"info", "ensure_stream", "streams", "status", "files", "export_iceberg"})
 
 
 def coordinator_name(deployment: str) -> str:

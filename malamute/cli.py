@@ -149,6 +149,46 @@ def search(
     command.run(Choice(address, storage, name), query, stream, last, limit, as_json, at)
 
 
+Flush = Annotated[bool, typer.Option("--flush", help="first write into files what is in memory")]
+
+
+@app.command()
+def files(
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="whose files", show_default=False)],
+    flush: Flush = False,
+    as_json: Annotated[bool, typer.Option("--json", help="with numbers, for programs")] = False,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """List the Parquet files that hold a stream now, for DuckDB, Polars, pandas and the like."""
+    from malamute.commands import files as command
+    from malamute.commands.store import Choice
+
+    command.run(Choice(address, storage, name), stream, flush, as_json)
+
+
+@app.command()
+def export(
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="what is exported", show_default=False)],
+    iceberg: Annotated[bool, typer.Option("--iceberg", help="as an Iceberg table over the files as they are")] = False,
+    to: Annotated[
+        str | None,
+        typer.Option("--to", metavar="LOCATION", help="a directory or URL  [default: STORAGE/iceberg/TENANT/STREAM]"),
+    ] = None,
+    flush: Flush = False,
+    as_json: Annotated[bool, typer.Option("--json", help="what was done, for programs")] = False,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Write Iceberg metadata over the files of a stream, without copying them; again: one more snapshot."""
+    from malamute.commands import export as command
+    from malamute.commands.store import Choice
+
+    command.run(Choice(address, storage, name), stream, iceberg, to, flush, as_json)
+
+
 @app.command()
 def load(
     rate: Annotated[

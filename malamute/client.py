@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -21,7 +22,9 @@ from malamute.questions import Questions
 from malamute.receipt import Receipt
 from malamute.snapshot import Snapshot, snapshot_of, ttl_us
 from malamute.status import Status
+from query.stream_files import StreamFiles
 from storage.catalog import StreamSettings
+from storage.iceberg.exported import Exported
 
 
 class Client(Questions):
@@ -124,6 +127,34 @@ class Client(Questions):
         """Write every memtable into segments; returns how many events."""
         rows: int = self._ask("flush", timeout_s=600.0)
         return rows
+
+    def files(self, stream: str, *, flush: bool = False) -> StreamFiles:
+        """The Parquet files of a stream at one snapshot, for other readers; see docs/files.md.
+
+        A pattern such as `*.parquet` is no substitute: it also finds files that do not count yet, or no longer.
+        `flush` first writes into files what is in memory. Raises NotFound (the stream).
+        """
+        if flush:
+            self.flush()
+        files: StreamFiles = self._ask("files", self._tenant, stream)
+        return files
+
+    def export_iceberg(
+        self, stream: str, location: str | os.PathLike[str] | None = None, *, flush: bool = False
+    ) -> Exported:
+        """Write Iceberg metadata over the files of a stream as they are now, without copying them; see docs/files.md.
+
+        `location` is a directory or a URL, by default `<storage>/iceberg/<tenant>/<stream>`; a path is one of the
+        machine where the coordinator runs. The next export to the same place adds a snapshot. Raises NotFound (the
+        stream), InvalidRequest (the location), InvalidSettings (PyIceberg is not installed there).
+        """
+        if flush:
+            self.flush()
+        place = None if location is None else os.fspath(location)
+        if place is not None and "://" not in place:
+            place = os.path.abspath(place)
+        exported: Exported = self._ask("export_iceberg", self._tenant, stream, place, timeout_s=600.0)
+        return exported
 
     def close(self) -> None:
         """Let go of the deployment; an embedded one is flushed and stopped."""

@@ -73,6 +73,11 @@ def rows_text(count: int) -> str:
     return f"{count:,} row{'' if count == 1 else 's'}"
 
 
+def files_text(count: int) -> str:
+    """1 → "1 file"."""
+    return f"{count:,} file{'' if count == 1 else 's'}"
+
+
 def short_text(value: float, unit: str = "") -> str:
     """1234567 → "1.23 M"; three significant digits, decimal prefixes."""
     power = 0

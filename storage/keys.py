@@ -4,6 +4,7 @@
     catalog/<version:020d>                                         catalog.py
     placements/<version:020d>                                      placements.py
     snapshots/<tenant>/<name>                                      named_snapshots.py (_all: of all tenants)
+    iceberg/<tenant>/<stream>/metadata/…                           iceberg/table.py: an export, which nobody here reads
     shards/<shard:04d>/manifest/<version:020d>                     manifest.py
     shards/<shard:04d>/wal/<epoch:010d>-<number:012d>              wal_object_format.py
     shards/<shard:04d>/segments/<tenant>/<stream>/<window>-<epoch:08d>-<number:08d>.parquet
@@ -25,6 +26,7 @@ CATALOG_PREFIX: Final = "catalog/"
 PLACEMENTS_PREFIX: Final = "placements/"
 SHARDS_PREFIX: Final = "shards/"
 SNAPSHOTS_PREFIX: Final = "snapshots/"
+RESTORE_KEY: Final = "restore.json"  # while a restore into the storage is not finished
 
 _VERSION_DIGITS: Final = 20
 _ALL_TENANTS: Final = "_all"  # no tenant is called so
@@ -34,6 +36,11 @@ _IDS_SUFFIX: Final = ".ids"
 _WAL_NAME: Final = re.compile(r"(\d{10})-(\d{12})\Z")
 _ORIGIN: Final = re.compile(r"shards/(\d{4,})/segments/")
 _SEGMENT_NUMBER: Final = re.compile(r"-(\d{8,})-\d{8,}\.(?:parquet|index|ids)\Z")
+
+
+def exports_prefix(tenant: str) -> str:
+    """Prefix of a tenant's exports."""
+    return f"iceberg/{tenant}/"
 
 
 def catalog_key(version: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -62,6 +63,15 @@ def open_object_store(
     if scheme == "memory":
         return RemoteObjectStore(MemoryStore(), clock or SystemClock(), name="memory://")
     return RemoteObjectStore(_remote(scheme, path, given), clock or SystemClock(), name=f"{scheme}://{path}")
+
+
+def object_address(url: str, key: str) -> str:
+    """Where others find the object `key` of the store at `url`: a path, or a URL. `key` "" is the store itself."""
+    scheme, path = _split(url)
+    if scheme == "memory":
+        raise InvalidSettings("objects of memory:// have no address: no other program can read them")
+    root = os.path.normpath(path) if scheme in ("", "file") else f"{scheme}://{path.rstrip('/')}"
+    return f"{root}/{key}" if key else root
 
 
 def _split(url: str) -> tuple[str, str]:

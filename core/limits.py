@@ -62,6 +62,20 @@ MANIFEST_VERSIONS_KEPT = 16  # older ones are deleted by the writer
 SNAPSHOT_TAKE_S_MAX = 60.0
 SNAPSHOT_ATTEMPTS = 3
 SNAPSHOTS_MAX = 1_000  # of one tenant: what removes segments reads all of them
+COPIES_AT_ONCE = 4  # files of a backup, clone or restore that are on their way: each is in memory whole
+
+# --- compaction ------------------------------------------------------------------------------------------------------
+COMPACTION_ROWS_TARGET = 1_000_000  # of a merged segment: a query reads it in one task, and skips it as a whole
+COMPACTION_BYTES_TARGET = 128 * MIB  # of a merged segment's file, which is in memory until it is uploaded
+COMPACTION_INPUTS_MAX = 32  # of one merge: each is copied once for that many, and all of them are open
+COMPACTION_LEVEL_FACTOR = 4  # segments that overlap before they are merged: each level is narrower by so much
+COMPACTION_LEVELS_MAX = 4  # ranges of 1/64 of all keys; each further level copies every row once more
+COMPACTION_COLD_S = 3_600.0  # a window that ended, and got nothing for so long, is finished
+COMPACTION_LEASE_S = 1_800.0  # a merge takes seconds to minutes; one that takes longer is refused
+COMPACTION_LOOK_S = 30.0  # how often a shard plans anew while nothing changes: windows become cold
+COMPACTION_RETRY_S = 600.0  # a merge that failed is left alone for so long
+COMPACTION_SLICE_BYTES_MAX = 160 * MIB  # rows that are merged in memory at once: ~0.8 M generated log events
+COMPACTION_GROUP_BYTES_MAX = 96 * MIB  # a row group before it is encoded: wide ones have fewer rows
 
 # --- queries -----------------------------------------------------------------------------------------------------
 SQL_BYTES_MAX = 256 * KIB
@@ -148,4 +162,6 @@ SEGMENT_CACHE_BYTES_DEFAULT = 4 * GIB  # per process, for segments of remote sto
 INDEX_CACHE_BYTES_DEFAULT = 256 * MIB  # per process, indexes of segments in memory: of some 250 full segments
 LAUNCH_WAIT_S_MAX = 600.0  # recovery of a shard: replay runs at millions of events a second
 STOP_WAIT_S_MAX = 120.0  # the last flush of a shard
+SCRUB_FIRST_S = 60.0  # after its beginning a deployment scrubs: one that runs for a moment has no process more
+SCRUB_RETRY_S = 60.0  # pause after a round that was cut off, as by a store that is away
 STATUS_WAIT_S_MAX = 5.0  # a shard that does not say its numbers by then is shown as unavailable

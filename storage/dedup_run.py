@@ -21,7 +21,7 @@ FORMAT_VERSION: Final = 1
 
 _HEADER: Final = struct.Struct("<8sIIqqQ")  # magic, version, crc32c of all else, slice start and end, ids
 HEADER_BYTES: Final = _HEADER.size
-_CHECKED_FROM: Final = 16
+CHECKED_FROM: Final = 16
 _ID_BYTES: Final = 16
 
 
@@ -57,7 +57,7 @@ def encode_run(start_us: int, end_us: int, high: Any, low: Any) -> tuple[bytes, 
     """(the bytes of a run, their checksum); `high` and `low` (uint64) are sorted and hold no hash twice."""
     body = high.astype("<u8", copy=False).tobytes() + low.astype("<u8", copy=False).tobytes()
     head = _HEADER.pack(MAGIC, FORMAT_VERSION, 0, start_us, end_us, len(high))
-    crc = google_crc32c.extend(google_crc32c.value(head[_CHECKED_FROM:]), body)
+    crc = google_crc32c.extend(google_crc32c.value(head[CHECKED_FROM:]), body)
     return _HEADER.pack(MAGIC, FORMAT_VERSION, crc, start_us, end_us, len(high)) + body, crc
 
 
@@ -68,7 +68,7 @@ def decode_run(data: bytes, run: IdRun) -> tuple[Any, Any]:
     _, version, crc, start_us, end_us, ids = _HEADER.unpack_from(data)
     if version != FORMAT_VERSION:
         raise Corrupt(f"{run.name!r} has format {version}, this version reads {FORMAT_VERSION}: use a newer malamute")
-    if google_crc32c.value(data[_CHECKED_FROM:]) != crc:
+    if google_crc32c.value(data[CHECKED_FROM:]) != crc:
         raise Corrupt(f"{run.name!r} fails its checksum: restore it")
     if (start_us, end_us, ids, crc) != run[1:] or len(data) != run.bytes:
         raise Corrupt(f"{run.name!r} is not the run that the manifest names: it was replaced; restore it")

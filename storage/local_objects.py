@@ -58,6 +58,17 @@ class LocalObjectStore:
         except OSError as error:
             raise UnknownOutcome(f"object {key!r} may not survive a power cut: {_reason(error)}") from error
 
+    def link_new(self, key: str, path: str) -> None:
+        """Make `key` another name of the file at `path`, which nobody ever changes. Raises AlreadyExists, OSError."""
+        own = self.local_path(key)
+        directory = str(PurePosixPath(own).parent)
+        self._fs.make_directories(directory)
+        try:
+            self._fs.link(path, own)
+        except FileExistsError as error:
+            raise AlreadyExists(f"object {key!r} is there already", key=key) from error
+        self._fs.sync_directory(directory)
+
     def _write(self, temporary: str, data: Data) -> None:
         file = self._fs.create(temporary)
         try:

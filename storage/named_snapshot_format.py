@@ -10,6 +10,7 @@ from core.errors import Corrupt
 from storage.catalog import Catalog, decode_catalog, encode_catalog
 from storage.envelope import seal, unseal
 from storage.manifest_format import Manifest, decode_manifest, encode_manifest
+from storage.placements import Placements, decode_placements, encode_placements
 from storage.snapshot import Segment
 
 MAGIC: Final = b"MLMTSNAP"
@@ -20,7 +21,8 @@ FORMAT_VERSION: Final = 1
 class NamedSnapshot:
     """What every shard held below its WAL floor at one time, right after a flush of all: manifests and the catalog.
 
-    Of one tenant, or of all with everything that a new store needs when `tenant` is None. `expires_at_us` None: never.
+    Of one tenant; or, when `tenant` is None, of all with everything that a new storage needs: then `storage_format` is
+    its format.json, and `placements` are there when its number of shards was changed. `expires_at_us` None: never.
     """
 
     name: str
@@ -29,6 +31,8 @@ class NamedSnapshot:
     expires_at_us: int | None
     catalog: Catalog
     manifests: tuple[Manifest, ...]
+    storage_format: bytes = b""
+    placements: Placements | None = None
 
     @property
     def segments(self) -> Iterable[Segment]:
@@ -71,6 +75,8 @@ def encode_snapshot(snapshot: NamedSnapshot) -> bytes:
         "expires_at_us": snapshot.expires_at_us,
         "catalog": encode_catalog(snapshot.catalog),
         "manifests": [encode_manifest(manifest) for manifest in snapshot.manifests],
+        "storage_format": snapshot.storage_format,
+        "placements": None if snapshot.placements is None else encode_placements(snapshot.placements),
     }
     return seal(MAGIC, FORMAT_VERSION, body)
 
@@ -79,6 +85,7 @@ def decode_snapshot(data: bytes, what: str = "snapshot") -> NamedSnapshot:
     """The snapshot of encode_snapshot; raises Corrupt on any damage and on newer formats. `what` names it."""
     _, body = unseal(MAGIC, FORMAT_VERSION, data, what)
     try:
+        placements = body["placements"]
         return NamedSnapshot(
             name=body["name"],
             tenant=body["tenant"],
@@ -86,6 +93,8 @@ def decode_snapshot(data: bytes, what: str = "snapshot") -> NamedSnapshot:
             expires_at_us=body["expires_at_us"],
             catalog=decode_catalog(body["catalog"], f"the catalog in {what}"),
             manifests=tuple(decode_manifest(packed, f"a manifest in {what}") for packed in body["manifests"]),
+            storage_format=body["storage_format"],
+            placements=None if placements is None else decode_placements(placements, f"the placements in {what}"),
         )
     except (KeyError, TypeError) as error:
         raise Corrupt(f"{what} has a body of an unexpected shape: {error!r}") from error

@@ -22,7 +22,7 @@ from core.ids import ShardId, check_name, nearest
 from core.limits import QUERY_SECONDS_MAX, SNAPSHOT_ATTEMPTS, SNAPSHOT_TAKE_S_MAX, SNAPSHOTS_MAX
 from storage.catalog import CatalogStore
 from storage.dedup_run import run_names
-from storage.keys import SNAPSHOTS_PREFIX, snapshot_key, snapshots_prefix
+from storage.keys import FORMAT_KEY, SNAPSHOTS_PREFIX, snapshot_key, snapshots_prefix
 from storage.manifest import Manifest, ManifestStore
 from storage.named_snapshot_format import (
     NamedSnapshot,
@@ -33,6 +33,7 @@ from storage.named_snapshot_format import (
     summary_of,
 )
 from storage.objects import AlreadyExists, ObjectStore
+from storage.placements import Placements, PlacementStore
 
 _KEPT_MAX: Final = 8  # decoded snapshots: of 5,000 segments one takes a quarter of a second to decode
 # A query that began before the end may still read.
@@ -134,21 +135,36 @@ class NamedSnapshots:
             raise InvalidRequest(f"there are {len(names)} snapshots, {SNAPSHOTS_MAX} are allowed: drop some of them")
 
     def _now(self, tenant: str | None, name: str, ttl_s: float | None, shards: Iterable[ShardId]) -> NamedSnapshot:
-        manifests = [replace(self._manifest(shard), removed=()) for shard in shards]
+        placements = self._placements()
+        manifests = [self._manifest(shard) for shard in shards]
+        if None in manifests:
+            raise Unavailable("a shard has no manifest yet: launch the deployment and try again")
+        if tenant is None:
+            manifests += [self._manifest(ShardId(shard)) for shard in sorted(placements.retired)]
         # After the manifests: every stream that they name is in it.
         catalog = self._catalog.load()
-        if tenant is not None:
-            manifests = [of_tenant(manifest, tenant) for manifest in manifests]
-            catalog = replace(catalog, tenants={tenant: catalog.tenants.get(tenant, {})})
+        if self._placements() != placements:
+            raise _moving()
+        held = tuple(replace(manifest, removed=()) for manifest in manifests if manifest is not None)
         now_us = self._clock.now_us()
-        expires_at_us = None if ttl_s is None else now_us + int(ttl_s * 1e6)
-        return NamedSnapshot(name, tenant, now_us, expires_at_us, catalog, tuple(manifests))
+        times = (now_us, None if ttl_s is None else now_us + int(ttl_s * 1e6))
+        if tenant is not None:
+            catalog = replace(catalog, tenants={tenant: catalog.tenants.get(tenant, {})})
+            return NamedSnapshot(name, tenant, *times, catalog, tuple(of_tenant(one, tenant) for one in held))
+        storage_format = self._objects.get(FORMAT_KEY)
+        return NamedSnapshot(
+            name, None, *times, catalog, held, storage_format, placements if placements.version else None
+        )
 
-    def _manifest(self, shard: ShardId) -> Manifest:
-        manifest = ManifestStore(self._objects, shard, self._clock).load()
-        if manifest is None:
-            raise Unavailable(f"shard {shard} has no manifest: launch the deployment and try again")
-        return manifest
+    def _manifest(self, shard: ShardId) -> Manifest | None:
+        return ManifestStore(self._objects, shard, self._clock).load()
+
+    def _placements(self) -> Placements:
+        """The placements of version 0 when there are none. Raises Unavailable while segments may change their shard."""
+        placements = PlacementStore(self._objects, self._clock, 0).load()
+        if placements.coming is not None:
+            raise _moving()
+        return placements
 
     def _is_whole(self, snapshot: NamedSnapshot) -> bool:
         names = names_of(snapshot)
@@ -200,6 +216,10 @@ def _held(objects: ObjectStore, prefix: str) -> list[NamedSnapshot]:
         except NotFound:
             continue  # dropped since
     return held
+
+
+def _moving() -> Unavailable:
+    return Unavailable("the number of shards is being changed: try again when 'malamute status' says that it is done")
 
 
 def _exists(name: str) -> SnapshotExists:

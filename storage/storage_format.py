@@ -6,7 +6,7 @@ import json
 from typing import Final
 
 from core.errors import Corrupt, InvalidSettings, NotFound
-from storage.keys import FORMAT_KEY
+from storage.keys import FORMAT_KEY, RESTORE_KEY
 from storage.objects import AlreadyExists, ObjectStore
 
 STORAGE_FORMAT: Final = 1
@@ -15,8 +15,11 @@ STORAGE_FORMAT: Final = 1
 def open_storage(objects: ObjectStore, shards: int) -> None:
     """Mark a new storage, or check that an existing one is of this format and of `shards` shards.
 
-    Raises InvalidSettings (other number of shards), Corrupt (newer format, or not ours), Unavailable.
+    Raises InvalidSettings (other number of shards, or a restore into it was cut off), Corrupt (newer format, or not
+    ours), Unavailable.
     """
+    if _is_unfinished(objects):
+        raise InvalidSettings("a restore or clone into this storage was cut off: run the same command again")
     wanted = {"malamute_format": STORAGE_FORMAT, "shards": shards}
     try:
         found = objects.get(FORMAT_KEY)
@@ -37,3 +40,11 @@ def open_storage(objects: ObjectStore, shards: int) -> None:
         raise InvalidSettings(
             f"storage was made with {present_shards} shards, the settings say {shards}: set shards to {present_shards}"
         )
+
+
+def _is_unfinished(objects: ObjectStore) -> bool:
+    try:
+        objects.get(RESTORE_KEY)
+    except NotFound:
+        return False
+    return True

@@ -209,7 +209,7 @@ class _ShardCheck:
         return manifest
 
     def _wal(self, manifest: Manifest, found: Findings) -> tuple[WalSeen | None, WalRecords]:
-        if not self._task.read_wal:
+        if not self._task.read_wal or manifest.version == 0:  # restored: nobody has begun a WAL yet
             return None, WalRecords(manifest, found, self._streams)
         where = self._place.directory if manifest.wal_start is None else wal_prefix(self._task.shard)
         lowest = check_wal(self._place, manifest, found)

@@ -17,6 +17,7 @@ from storage.local_objects import LocalObjectStore
 from storage.named_snapshot_format import NamedSnapshot, decode_snapshot, encode_snapshot
 from storage.named_snapshots import NamedSnapshots, leased_names, names_of
 from storage.shard import Shard
+from storage.storage_format import open_storage
 from storage.stream_settings import StreamSettings
 from tests.support.shards import STREAM, TENANT, append, objects_on, open_on, read_segment
 from tests.support.simfs import SimFileSystem
@@ -33,6 +34,7 @@ class Rig:
         self.fs = fs or SimFileSystem()
         self.objects = objects_on(self.fs)
         self.shard: Shard = open_on(self.fs, clock=self.clock, objects=self.objects)
+        open_storage(self.objects, 1)
         catalog = CatalogStore(self.objects, self.clock, 1)
         catalog.ensure_stream(TENANT, StreamSettings(STREAM))
         self.snapshots = NamedSnapshots(self.objects, self.clock, catalog)

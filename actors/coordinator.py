@@ -15,6 +15,7 @@ import ray
 from actors.fleet import RayBackend
 from actors.keeper import Keeper
 from actors.placement import ShardPlan, begin_shard
+from actors.scrubber import Scrubbing, ScrubPlan
 from core.clock import SystemClock
 from core.errors import NotFound
 from core.ids import ShardId
@@ -46,7 +47,9 @@ _ENGINE_SHARE: Final = 0.75  # of a query's memory: what the leaves send is the 
 class CoordinatorActor:
     """The coordinator of a deployment, named `<deployment>.coordinator`."""
 
-    def __init__(self, name: str, namespace: str, plans: tuple[ShardPlan, ...], readers: int) -> None:
+    def __init__(
+        self, name: str, namespace: str, plans: tuple[ShardPlan, ...], readers: int, scrub: ScrubPlan | None
+    ) -> None:
         self._config = config = plans[0].config
         self._clock = SystemClock()
         self._catalog = CatalogStore(open_objects(config), self._clock, len(plans))
@@ -59,6 +62,8 @@ class CoordinatorActor:
             begin_shard(plan, None)  # nothing, unless the last coordinator died while it moved a shard
         self._backend = RayBackend(name, namespace, len(plans), readers, self._clock)
         Keeper(plans, self._backend.handles).start()
+        self._scrubbing = Scrubbing(scrub)
+        self._scrubbing.start()
         self._snapshots = NamedSnapshots(open_objects(config), self._clock, self._catalog)
         self._queries = Queries(
             self._backend, executor, self._clock, self._catalog, self._snapshots, config.query_seconds_max
@@ -133,9 +138,9 @@ class CoordinatorActor:
 
     @ray.method(concurrency_group="control")
     def status(self) -> dict[str, Any]:
-        """The coordinator's, every shard's and every reader's numbers; one that does not answer says why."""
+        """The numbers of the coordinator, every shard and reader, the scrubber; what does not answer says why."""
         own = {**self.info(), **self._queries.status(), "delete_failures": self._catalog.delete_failures}
-        return {"coordinator": own, **self._backend.status()}
+        return {"coordinator": own, **self._backend.status(), "scrub": self._scrubbing.status()}
 
     @ray.method(concurrency_group="control")
     def flush(self) -> int:

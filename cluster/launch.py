@@ -12,12 +12,14 @@ from actors.coordinator import CoordinatorActor
 from actors.errors import ask_again, unwrap
 from actors.placement import ShardPlan, begin_shard, node_with_disk
 from actors.reader import ReaderActor
+from actors.scrubber import ScrubPlan
 from cluster.settings import Settings
-from cluster.transport import NAMESPACE, Transport, coordinator_name, reader_name, shard_name
+from cluster.transport import NAMESPACE, Transport, coordinator_name, reader_name, scrubber_name, shard_name
 from core.errors import MalamuteError, StorageInUse
 from core.ids import ShardId
 from core.limits import LAUNCH_WAIT_S_MAX, STOP_WAIT_S_MAX
 from storage.deployment import ShardConfig, open_objects
+from storage.scrub import ScrubOptions
 from storage.storage_format import open_storage
 
 
@@ -105,6 +107,15 @@ def _start_reader(settings: Settings, number: int) -> Any:
     ).remote(shard_config(settings, number % settings.shards), number)
 
 
+def _scrub_plan(settings: Settings) -> ScrubPlan | None:
+    scrub = settings.scrub
+    if scrub.interval_s == 0:
+        return None
+    options = ScrubOptions(scrub.interval_s, scrub.bytes_per_s)
+    config = shard_config(settings, 0)
+    return ScrubPlan(scrubber_name(settings.name), NAMESPACE, config, settings.wal_path, options)
+
+
 def _start_coordinator(settings: Settings, plans: tuple[ShardPlan, ...]) -> Any:
     return CoordinatorActor.options(  # type: ignore[attr-defined]
         name=coordinator_name(settings.name),
@@ -112,7 +123,7 @@ def _start_coordinator(settings: Settings, plans: tuple[ShardPlan, ...]) -> Any:
         lifetime="detached",
         num_cpus=settings.coordinator.num_cpus,
         memory=settings.coordinator.memory_bytes,
-    ).remote(settings.name, NAMESPACE, plans, settings.readers.count)
+    ).remote(settings.name, NAMESPACE, plans, settings.readers.count, _scrub_plan(settings))
 
 
 def stop(deployment: str, shards: int, *, graceful: bool = True) -> list[str]:
@@ -126,10 +137,15 @@ def stop(deployment: str, shards: int, *, graceful: bool = True) -> list[str]:
         except MalamuteError as error:
             problems.append(f"{name}: {error}")
     readers = [_find(name) for name in _named(reader_name(deployment, 0).removesuffix("0"))]
-    for handle in [_find(coordinator_name(deployment)), *handles.values(), *readers]:
+    _kill([_find(coordinator_name(deployment)), *handles.values(), *readers])
+    _kill([_find(scrubber_name(deployment))])  # last: the coordinator begins it
+    return problems
+
+
+def _kill(handles: list[Any]) -> None:
+    for handle in handles:
         if handle is not None:
             ray.kill(handle, no_restart=True)
-    return problems
 
 
 def _named(prefix: str) -> list[str]:

@@ -90,6 +90,13 @@ class Query(Section):
     timeout_s: Age = Field(default=limits.QUERY_SECONDS_DEFAULT, ge=0.1, le=86_400.0)
 
 
+class Scrub(Section):
+    """How often everything that is stored is verified in the background, and how fast; interval_s 0 = never."""
+
+    interval_s: Age = Field(default=86_400.0, ge=0.0, le=366 * 86_400.0)
+    bytes_per_s: Size = Field(default=16 * MIB, ge=64 * KIB, le=64 * GIB)
+
+
 class RayOptions(Section):
     """The Ray cluster to join, or what to start on this machine; the names are those of ray.init."""
 
@@ -125,6 +132,7 @@ class Settings(Section):
     coordinator: ActorResources = ActorResources()
     readers: Readers = Readers()
     query: Query = Query()
+    scrub: Scrub = Scrub()
     ray: RayOptions = RayOptions()
     launcher: dict[str, Any] | None = None
 

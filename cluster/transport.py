@@ -35,6 +35,11 @@ def reader_name(deployment: str, reader: int) -> str:
     return f"{deployment}.reader-{reader}"
 
 
+def scrubber_name(deployment: str) -> str:
+    """The actor name of a deployment's scrubber."""
+    return f"{deployment}.scrubber"
+
+
 class Transport:
     """Handles to the coordinator and the shards of one deployment. Thread-safe."""
 

@@ -164,4 +164,6 @@ LAUNCH_WAIT_S_MAX = 600.0  # recovery of a shard: replay runs at millions of eve
 STOP_WAIT_S_MAX = 120.0  # the last flush of a shard
 SCRUB_FIRST_S = 60.0  # after its beginning a deployment scrubs: one that runs for a moment has no process more
 SCRUB_RETRY_S = 60.0  # pause after a round that was cut off, as by a store that is away
+SCRUB_FIRST_S = 60.0  # after its beginning a deployment scrubs: one that runs for a moment has no process more
+SCRUB_RETRY_S = 60.0  # pause after a round that was cut off, as by a store that is away
 STATUS_WAIT_S_MAX = 5.0  # a shard that does not say its numbers by then is shown as unavailable

@@ -22,6 +22,11 @@ class Status:
         return list(self._numbers["readers"])
 
     @property
+    def scrub(self) -> dict[str, Any]:
+        """The verification in the background: state, rounds, progress, last_round with its findings, failure."""
+        return dict(self._numbers["scrub"])
+
+    @property
     def cache_hits(self) -> dict[str, tuple[int, int]]:
         """Per cache, how often it had the answer, and how often it was asked, since its processes started.
 

@@ -1,0 +1,67 @@
+"""Owns reading at a bounded rate: a pace that readers share, and an object store and a file system that keep it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from core.clock import Clock
+from storage.fs import LocalFileSystem
+from storage.objects import ObjectStore
+from storage.verify_wal import ReadOnlyObjects
+
+
+class Pace:
+    """Lets `bytes_per_s` through, whoever reads. `bytes` is what was read so far. Thread-safe."""
+
+    def __init__(self, bytes_per_s: int, clock: Clock, sleep: Callable[[float], object]) -> None:
+        self._bytes_per_s = bytes_per_s
+        self._clock = clock
+        self._sleep = sleep
+        self._lock = threading.Lock()
+        self._free_at_s = 0.0
+        self.bytes = 0
+
+    def took(self, size: int) -> None:
+        """Wait until `size` bytes, read since the last return, have taken their time; that may be over already."""
+        with self._lock:
+            self.bytes += size
+            now_s = self._clock.steady_s()
+            self._free_at_s = max(now_s, self._free_at_s + size / self._bytes_per_s)
+            wait_s = self._free_at_s - now_s
+        self._sleep(wait_s)
+
+
+class PacedObjects(ReadOnlyObjects):
+    """An object store that is only read, at a pace."""
+
+    def __init__(self, objects: ObjectStore, pace: Pace) -> None:
+        super().__init__(objects)
+        self._pace = pace
+
+    def get(self, key: str) -> bytes:
+        data = super().get(key)
+        self._pace.took(len(data))
+        return data
+
+    def get_range(self, key: str, start: int, length: int) -> bytes:
+        data = super().get_range(key, start, length)
+        self._pace.took(len(data))
+        return data
+
+
+class PacedFileSystem(LocalFileSystem):
+    """Local files, read at a pace."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+
+    def read(self, path: str) -> bytes:
+        data = super().read(path)
+        self._pace.took(len(data))
+        return data
+
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        data = super().read_range(path, start, length)
+        self._pace.took(len(data))
+        return data

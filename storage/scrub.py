@@ -1,0 +1,169 @@
+"""Owns scrubbing a storage: its verification, round after round, at a bounded rate, and which findings count.
+
+What is looked at, and how, is verify's. Never modifies anything, never stops for a finding.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+from core.clock import Clock
+from core.errors import MalamuteError
+from core.ids import ShardId
+from core.limits import SCRUB_RETRY_S
+from storage.dedup_run import run_names
+from storage.keys import index_key, segment_epoch
+from storage.manifest import ManifestStore
+from storage.objects import ObjectStore
+from storage.paced import Pace, PacedFileSystem, PacedObjects
+from storage.recovery import MARKER_NAME
+from storage.verify import Progress, StoragePlace, verify_storage
+from storage.verify_report import UNREADABLE, Finding, Report
+from storage.verify_wal import WalPlace
+
+SHOWN_MAX: Final = 10  # findings that the status has in full: `malamute verify` shows all
+
+
+@dataclass(frozen=True, slots=True)
+class ScrubOptions:
+    """How often a round begins (a longer one is followed by the next at once), and how fast it reads at most."""
+
+    interval_s: float
+    bytes_per_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A round that came to its end at `ended_us` after `seconds`; `unread` things could not be read, `bytes` were."""
+
+    ended_us: int
+    seconds: float
+    objects: int
+    bytes: int
+    findings: tuple[Finding, ...]
+    unread: int
+
+
+class Scrubber:
+    """Goes round one storage. run() is for one thread, status() for any.
+
+    `sleep` is how it waits between reads, in seconds.
+    """
+
+    def __init__(
+        self,
+        place: StoragePlace,
+        options: ScrubOptions,
+        clock: Clock,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._options = options
+        self._clock = clock
+        self._pace = Pace(options.bytes_per_s, clock, sleep)
+        objects = PacedObjects(place.objects, self._pace)
+        self._place = _DisksOfThisNode(place.name, objects, PacedFileSystem(self._pace), place.wal_directory, clock)
+        self._seen: set[tuple[str, str]] = set()  # in the last round, whether it counted or not
+        self._progress: Progress | None = None  # of the round that is under way
+        self._rounds = 0
+        self._last: Round | None = None
+        self._failure: str | None = None
+
+    def run(self, stopping: threading.Event) -> None:
+        """Go round until `stopping` is set, which is looked at between rounds."""
+        pause_s = 0.0
+        while not stopping.wait(pause_s):
+            began_s = self._clock.steady_s()
+            try:
+                self.round()
+                pause_s = max(0.0, began_s + self._options.interval_s - self._clock.steady_s())
+            except Exception as error:
+                # Shown in the status: a thread that ended here would stop looking without a word.
+                self._failure = f"{type(error).__name__}: {error}"
+                pause_s = min(self._options.interval_s, SCRUB_RETRY_S)
+
+    def round(self) -> Round:
+        """Look at everything once. Raises what verify_storage raises."""
+        self._progress = Progress()
+        began_s, began_bytes = self._clock.steady_s(), self._pace.bytes
+        try:
+            report = verify_storage(self._place, deep=False, on_progress=self._on_progress)
+        finally:
+            self._progress = None
+        seconds = self._clock.steady_s() - began_s
+        self._last = Round(
+            self._clock.now_us(),
+            seconds,
+            report.root_objects + sum(shard.objects for shard in report.shards),
+            self._pace.bytes - began_bytes,
+            tuple(self._counting(report)),
+            sum(finding.kind == UNREADABLE for finding in report.findings),
+        )
+        self._seen = {(finding.kind, finding.where) for finding in report.findings}
+        self._rounds += 1
+        self._failure = None
+        return self._last
+
+    def status(self) -> dict[str, Any]:
+        """How far it is, and the last complete round: None before there is one. `failure`: why a round was cut off."""
+        progress, last = self._progress, self._last
+        return {
+            "state": "waiting" if progress is None else "reading",
+            "rounds": self._rounds,
+            "progress": None if progress is None else asdict(progress),
+            "last_round": None if last is None else _plain(last),
+            "failure": self._failure,
+        }
+
+    def _on_progress(self, progress: Progress) -> None:
+        self._progress = replace(progress)
+
+    def _counting(self, report: Report) -> list[Finding]:
+        """The findings that count.
+
+        What is found in a segment, an index or a run of ids counts when the newest manifest still names that object.
+        Logs, manifests and what nothing names may change while they are looked at: there two rounds have to agree.
+        """
+        named: dict[int | None, set[str]] = {}
+        counting = []
+        for finding in report.findings:
+            if finding.kind == UNREADABLE:
+                continue
+            if finding.shard is not None and finding.shard not in named:
+                named[finding.shard] = named_objects(self._place.objects, finding.shard, self._clock)
+            is_named = finding.where in named.get(finding.shard, ())
+            of_segments = segment_epoch(finding.where) is not None and not finding.is_warning
+            if is_named or (not of_segments and (finding.kind, finding.where) in self._seen):
+                counting.append(finding)
+        return counting
+
+
+class _DisksOfThisNode(StoragePlace):
+    """A storage whose logs on the disks of other nodes cannot be read, which is no finding."""
+
+    def wal_of(self, shard: int) -> WalPlace:
+        place = super().wal_of(shard)
+        here = place.directory is not None and place.fs.exists(f"{place.directory}/{MARKER_NAME}")
+        return place if here else replace(place, directory=None)
+
+
+def named_objects(objects: ObjectStore, shard: int, clock: Clock) -> set[str]:
+    """The keys of all segments, indexes and runs of ids that the newest manifest names; none when it does not read."""
+    try:
+        manifest = ManifestStore(objects, ShardId(shard), clock).load()
+    except MalamuteError:
+        return set()
+    if manifest is None:
+        return set()
+    segments = {segment.name for segment in manifest.segments}
+    return segments | {index_key(name) for name in segments} | run_names(manifest.id_runs)
+
+
+def _plain(last: Round) -> dict[str, Any]:
+    findings = [{**asdict(one), "warning": one.is_warning} for one in last.findings[:SHOWN_MAX]]
+    errors = sum(not one.is_warning for one in last.findings)
+    counts = {"errors": errors, "warnings": len(last.findings) - errors}
+    return {**asdict(last), "findings": findings, **counts}

@@ -22,9 +22,11 @@ MAX_PATHS_DEFAULT = 1_000  # columns per segment before the rarest go to _rest
 BATCH_ROWS_MAX = 1_000_000  # rows of one append
 BATCH_BYTES_MAX = 256 * MIB  # decoded bytes of one append; keeps Arrow's 32-bit string offsets safe
 PATH_BYTES_USUAL = 64  # on average over the paths of an event; in our samples it is under 50
-BATCH_LONG_PATH_BYTES_MAX = 64 * MIB  # what paths take beyond that in all events: then objects stay JSON text
+BATCH_LONG_PATH_BYTES_MAX = 32 * MIB  # what paths take beyond that in all events: then objects stay JSON text
 BATCH_REJECTED_MAX = 1_000_000  # events of one batch that are named as rejected: what follows the last is not read
-BATCH_CELLS_MAX = 32 * MIB  # rows times attribute columns: what is sparser goes to _rest, or 8 bytes a cell add up
+BATCH_CELLS_MAX = 12 * MIB  # rows times attribute columns: what is sparser goes to _rest, or 8 bytes a cell add up
+BATCH_CELLS_PER_VALUE_MAX = 32  # the same of small batches; in our samples it is up to 28
+BATCH_CELLS_FEW = MIB  # so many are never too many
 BATCH_ROWS_TARGET = 65_536  # what producers send at a time: a Ray call costs ~1 ms
 BATCH_BYTES_TARGET = 16 * MIB
 
@@ -62,6 +64,7 @@ MANIFEST_VERSIONS_KEPT = 16  # older ones are deleted by the writer
 SNAPSHOT_TAKE_S_MAX = 60.0
 SNAPSHOT_ATTEMPTS = 3
 SNAPSHOTS_MAX = 1_000  # of one tenant: what removes segments reads all of them
+BACKUP_LEASE_S = 86_400.0  # a backup or clone holds its files for so long; one that takes longer goes on with the next
 COPIES_AT_ONCE = 4  # files of a backup, clone or restore that are on their way: each is in memory whole
 
 # --- compaction ------------------------------------------------------------------------------------------------------
@@ -75,6 +78,7 @@ COMPACTION_LEASE_S = 1_800.0  # a merge takes seconds to minutes; one that takes
 COMPACTION_LOOK_S = 30.0  # how often a shard plans anew while nothing changes: windows become cold
 COMPACTION_RETRY_S = 600.0  # a merge that failed is left alone for so long
 COMPACTION_SLICE_BYTES_MAX = 160 * MIB  # rows that are merged in memory at once: ~0.8 M generated log events
+COMPACTION_SORT_BYTES_MAX = 256 * MIB  # each sort column of all rows of a merge
 COMPACTION_GROUP_BYTES_MAX = 96 * MIB  # a row group before it is encoded: wide ones have fewer rows
 
 # --- queries -----------------------------------------------------------------------------------------------------
@@ -145,7 +149,18 @@ REFUSED_VALUE_BYTES_MAX = MIB  # of a record that is no event, kept with the rea
 
 # --- shards of a deployment --------------------------------------------------------------------------------------
 SHARDS_MAX = 1_024  # of one placement: every query asks all of them
+PLACEMENT_RETRY_S = 0.05  # how often a process asks whether a change is done: it takes some tenths of a second
 PLACEMENTS_KEPT = 100  # of those that are no longer in force
+
+# --- object stores -------------------------------------------------------------------------------------------------
+UPLOAD_PARTS_BYTES_MIN = 64 * MIB  # objects from here on are uploaded in parts, which costs a copy on the store more
+UPLOAD_PART_BYTES = 16 * MIB  # S3 asks for 5 MiB at least; a part that fails costs so much
+UPLOAD_PARTS_AT_ONCE = 4  # of one upload: hides the latency of a store
+OBJECT_RETRIES_PER_S = 10.0  # of one process and store, after the burst: a server that is down is not hammered
+OBJECT_RETRIES_BURST = 100  # what fails in a hiccup is sent again at once
+HEDGE_READ_SAMPLES = 128  # latest reads of which the 95th percentile says what is late
+HEDGE_READ_S_FIRST = 1.0  # and what is late as long as there are few of them
+HEDGE_READ_S_MIN = 0.05  # a second request is not worth less: S3 answers most within that
 
 # --- actors ------------------------------------------------------------------------------------------------------
 SHARD_APPENDS_MAX = 32  # concurrent appends of one shard; they share fdatasyncs, more wait in Ray's queue
@@ -162,8 +177,6 @@ SEGMENT_CACHE_BYTES_DEFAULT = 4 * GIB  # per process, for segments of remote sto
 INDEX_CACHE_BYTES_DEFAULT = 256 * MIB  # per process, indexes of segments in memory: of some 250 full segments
 LAUNCH_WAIT_S_MAX = 600.0  # recovery of a shard: replay runs at millions of events a second
 STOP_WAIT_S_MAX = 120.0  # the last flush of a shard
-SCRUB_FIRST_S = 60.0  # after its beginning a deployment scrubs: one that runs for a moment has no process more
-SCRUB_RETRY_S = 60.0  # pause after a round that was cut off, as by a store that is away
 SCRUB_FIRST_S = 60.0  # after its beginning a deployment scrubs: one that runs for a moment has no process more
 SCRUB_RETRY_S = 60.0  # pause after a round that was cut off, as by a store that is away
 STATUS_WAIT_S_MAX = 5.0  # a shard that does not say its numbers by then is shown as unavailable

@@ -22,7 +22,7 @@ from storage.rest import add_members, rest_array
 from storage.sorting import sort_columns, sort_order
 
 # A dictionary column is written out as plain text only when that stays small: hostile values may be megabytes each.
-_DECODED_BYTES_MAX: Final = 256 * MIB
+DECODED_BYTES_MAX: Final = 256 * MIB
 
 Layout = dict[ColumnKey, int]  # column → its index in the batch
 
@@ -66,7 +66,7 @@ def _sources(
         for key, index in layout.items():
             counts[key] += batch.num_rows - batch.column(index).null_count
     counts = {key: values for key, values in counts.items() if values}
-    kept = _most_frequent(counts, max_paths, kept_paths)
+    kept = most_frequent(counts, max_paths, kept_paths)
     names = allocate_names(kept.items(), SYSTEM_COLUMNS)
     sources: list[tuple[pa.Field, Callable[[], pa.Array]]] = []
     for name in (TIMESTAMP, TIMESTAMP_INFERRED, INGESTED_AT, OFFSET):
@@ -85,7 +85,8 @@ def _layout(schema: pa.Schema) -> Layout:
     return {key: index for key, index in keys if key is not None}
 
 
-def _most_frequent(counts: dict[ColumnKey, int], max_paths: int, always: frozenset[str]) -> dict[ColumnKey, int]:
+def most_frequent(counts: dict[ColumnKey, int], max_paths: int, always: frozenset[str]) -> dict[ColumnKey, int]:
+    """The columns of `counts` (column → its values) that stay columns: the most frequent paths, and `always`."""
     if len(counts) <= max_paths:
         return counts
     by_path: dict[str, list[ColumnKey]] = defaultdict(list)
@@ -133,7 +134,7 @@ def _attribute_column(batches: Sequence[pa.RecordBatch], layouts: Sequence[Layou
             chunks.append(batch.num_rows)
     present = [chunk for chunk in chunks if not isinstance(chunk, int)]
     type_ = _common_type(present, key.kind)
-    arrays = [pa.nulls(chunk, type_) if isinstance(chunk, int) else _convert(chunk, type_) for chunk in chunks]
+    arrays = [pa.nulls(chunk, type_) if isinstance(chunk, int) else convert(chunk, type_) for chunk in chunks]
     column = _one_chunk(pa.chunked_array(arrays, type_))
     return trim_dictionary(column) if pa.types.is_dictionary(type_) else column
 
@@ -147,16 +148,18 @@ def _common_type(present: Sequence[pa.Array], kind: str) -> pa.DataType:
     encoded = sum(len(chunk) for chunk in dictionaries)
     if 2 * encoded >= sum(len(chunk) for chunk in present):
         return pa.dictionary(pa.int32(), plain_type)
-    decoded = sum(_decoded_bytes(chunk) for chunk in dictionaries)
-    return plain_type if decoded <= _DECODED_BYTES_MAX else pa.dictionary(pa.int32(), plain_type)
+    decoded = sum(decoded_bytes(chunk) for chunk in dictionaries)
+    return plain_type if decoded <= DECODED_BYTES_MAX else pa.dictionary(pa.int32(), plain_type)
 
 
-def _decoded_bytes(array: pa.DictionaryArray) -> int:
+def decoded_bytes(array: pa.DictionaryArray) -> int:
+    """What the texts of `array` would take as plain ones."""
     lengths = pc.binary_length(array.dictionary)
     return int(pc.sum(lengths.take(array.indices).cast(pa.int64())).as_py() or 0)
 
 
-def _convert(array: pa.Array, type_: pa.DataType) -> pa.Array:
+def convert(array: pa.Array, type_: pa.DataType) -> pa.Array:
+    """A text array as plain texts or as a dictionary of them."""
     if pa.types.is_dictionary(array.type) and array.dictionary.null_count:
         # A null may hide in a dictionary; from here on nulls are in the codes only.
         array = array.dictionary_decode()

@@ -7,6 +7,7 @@ estimate errs towards the dictionary, and Parquet leaves a dictionary that outgr
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -50,11 +51,15 @@ class Sample:
 
 def choose_encodings(table: pa.Table) -> Encodings:
     """How to write each column of `table`, whose columns have one chunk each."""
+    arrays = (column.chunk(0) if column.num_chunks else pa.array([], column.type) for column in table.columns)
+    return encodings_of(zip(table.column_names, arrays, strict=True), table.num_rows)
+
+
+def encodings_of(columns: Iterable[tuple[str, pa.Array]], rows: int) -> Encodings:
+    """How to write columns of `rows` rows, each an array of all of them or of those with a value."""
     chosen = Encodings()
-    rows_sampled = _sample_rows(table.num_rows)
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        array = column.chunk(0) if column.num_chunks else pa.array([], column.type)
-        _choose(name, array, rows_sampled, chosen)
+    for name, array in columns:
+        _choose(name, array, rows, chosen)
     return chosen
 
 
@@ -64,7 +69,7 @@ def _sample_rows(rows: int) -> pa.Array:
     return pa.array(np.linspace(0, rows - 1, _SAMPLE_ROWS).astype(np.uint32))
 
 
-def _choose(name: str, array: pa.Array, rows_sampled: pa.Array, chosen: Encodings) -> None:
+def _choose(name: str, array: pa.Array, rows: int, chosen: Encodings) -> None:
     type_ = array.type
     if pa.types.is_floating(type_) and pc.any(pc.is_nan(array)).as_py():
         # Parquet's bounds leave NaN out, but engines that treat NaN as the largest number would prune it away.
@@ -78,11 +83,12 @@ def _choose(name: str, array: pa.Array, rows_sampled: pa.Array, chosen: Encoding
     elif pa.types.is_list(type_):
         chosen.dictionary.append(f"{name}.list.element")
     elif not pa.types.is_boolean(type_):
-        sample = sample_of(array.take(rows_sampled).drop_null(), complete=len(array) <= _SAMPLE_ROWS)
+        sampled = array.take(_sample_rows(len(array))).drop_null()
+        sample = sample_of(sampled, complete=len(array) <= _SAMPLE_ROWS)
         # What is distinct in the sample stands for all values, nulls left out.
         values = len(array) - array.null_count
         distinct = min(sample.distinct, float(values))
-        if _dictionary_pays(distinct, values, len(array), sample.length):
+        if _dictionary_pays(distinct, values, rows, sample.length):
             chosen.dictionary.append(name)
         elif pa.types.is_integer(type_):
             chosen.explicit[name] = "DELTA_BINARY_PACKED"

@@ -172,6 +172,17 @@ class ManifestStore:
             self._unsettled = _Unsettled(edit, candidate, data)
             return self._settle(self._unsettled)
 
+    def settled(self) -> Manifest:
+        """The current manifest, once it is certain whether an earlier publish happened. Raises what publish raises."""
+        with self._lock:
+            return self._owned() if self._unsettled is None else self._settle(self._unsettled)
+
+    def retire_before(self, version: int) -> None:
+        """Delete the versions before `version`, however few are left. Raises Unavailable."""
+        with self._lock:
+            oldest_kept = max(1, self._owned().version - self._versions_kept)
+            self._objects.delete([manifest_key(self._shard, number) for number in range(oldest_kept, version)])
+
     def _owned(self) -> Manifest:
         if self._fenced is not None:
             raise Fenced(self._fenced)

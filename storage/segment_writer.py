@@ -25,7 +25,7 @@ from core.errors import check
 from core.ids import ShardId
 from core.limits import FLUSH_WINDOWS_MAX, MIB, ROW_GROUP_ROWS, SMALL_WINDOW_ROWS, SMALL_WINDOWS_MAX
 from storage.columns_merge import merge_batches
-from storage.encodings import choose_encodings
+from storage.encodings import Encodings, choose_encodings
 from storage.keys import index_key, segment_key
 from storage.objects import ObjectStore
 from storage.segment_index_format import encode_index
@@ -60,6 +60,8 @@ class EncodedSegment:
     last_offset: int
     has_rest: bool
     columns: tuple[ColumnStats, ...]
+    first_key: tuple[Any, ...] = ()
+    last_key: tuple[Any, ...] = ()
 
 
 def write_segments(
@@ -80,33 +82,47 @@ def write_segments(
     for window, part in split_by_window(batches, settings.window):
         encoded = encode_segment(part, tenant, settings, shard)
         name = segment_key(shard, tenant, settings.name, window.label, new_name())
-        objects.put_new(index_key(name), encoded.index)
-        objects.put_new(name, encoded.data)
-        segments.append(
-            Segment(
-                name=name,
-                tenant=tenant,
-                stream=settings.name,
-                window_start_us=window.start_us,
-                window_end_us=window.end_us,
-                rows=encoded.rows,
-                bytes=encoded.data.size,
-                crc32c=encoded.crc32c,
-                timestamp_min_us=encoded.timestamp_min_us,
-                timestamp_max_us=encoded.timestamp_max_us,
-                first_offset=encoded.first_offset,
-                last_offset=encoded.last_offset,
-                has_rest=encoded.has_rest,
-                sort_key=settings.sort_key,
-                columns=encoded.columns,
-                index_bytes=len(encoded.index),
-                index_crc32c=google_crc32c.value(encoded.index),
-            )
-        )
+        segments.append(put_segment(encoded, name, tenant, settings, window, objects))
     rows = sum(batch.num_rows for batch in batches)
     written = sum(segment.rows for segment in segments)
     check(written == rows, "SEG-3", "segments hold %d of %d rows", written, rows)
     return segments
+
+
+def put_segment(
+    encoded: EncodedSegment,
+    name: str,
+    tenant: str,
+    settings: StreamSettings,
+    window: Window,
+    objects: ObjectStore,
+    level: int = 0,
+) -> Segment:
+    """Upload a segment and its index under a new name; returns what the manifest will say of it."""
+    objects.put_new(index_key(name), encoded.index)
+    objects.put_new(name, encoded.data)
+    return Segment(
+        name=name,
+        tenant=tenant,
+        stream=settings.name,
+        window_start_us=window.start_us,
+        window_end_us=window.end_us,
+        rows=encoded.rows,
+        bytes=encoded.data.size,
+        crc32c=encoded.crc32c,
+        timestamp_min_us=encoded.timestamp_min_us,
+        timestamp_max_us=encoded.timestamp_max_us,
+        first_offset=encoded.first_offset,
+        last_offset=encoded.last_offset,
+        has_rest=encoded.has_rest,
+        sort_key=settings.sort_key,
+        columns=encoded.columns,
+        index_bytes=len(encoded.index),
+        index_crc32c=google_crc32c.value(encoded.index),
+        level=level,
+        first_key=encoded.first_key if level else (),
+        last_key=encoded.last_key if level else (),
+    )
 
 
 def split_by_window(
@@ -164,13 +180,7 @@ def encode_segment(
 ) -> EncodedSegment:
     """One Parquet file of all rows of `batches`, merged and sorted, and its index."""
     table = merge_batches(batches, settings.max_paths, kept_paths=settings.sort_key, order_by=settings.sort_key)
-    metadata = {
-        FORMAT_KEY: str(FORMAT_VERSION).encode(),
-        TENANT_KEY: tenant.encode(),
-        STREAM_KEY: settings.name.encode(),
-        SHARD_KEY: str(shard).encode(),
-    }
-    data = write_parquet(table.replace_schema_metadata(metadata), settings.sort_key)
+    data = write_parquet(table.replace_schema_metadata(file_metadata(tenant, settings.name, shard)), settings.sort_key)
     footer = pq.read_metadata(pa.BufferReader(data))
     rows = footer.num_rows
     check(rows == table.num_rows, "SEG-2", "the footer says %d rows of %d", rows, table.num_rows)
@@ -193,21 +203,36 @@ def encode_segment(
     )
 
 
+def file_metadata(tenant: str, stream: str, shard: ShardId) -> dict[bytes, bytes]:
+    """What a segment's file says of itself."""
+    return {
+        FORMAT_KEY: str(FORMAT_VERSION).encode(),
+        TENANT_KEY: tenant.encode(),
+        STREAM_KEY: stream.encode(),
+        SHARD_KEY: str(shard).encode(),
+    }
+
+
 def write_parquet(table: pa.Table, sort_key: Sequence[str]) -> pa.Buffer:
     """The sorted `table` as the bytes of a Parquet file."""
-    encodings = choose_encodings(table)
+    sink = pa.BufferOutputStream()
+    with parquet_writer(sink, table.schema, sort_key, choose_encodings(table)) as writer:
+        writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+    return sink.getvalue()
+
+
+def parquet_writer(sink: Any, schema: pa.Schema, sort_key: Sequence[str], encodings: Encodings) -> pq.ParquetWriter:
+    """Writes sorted row groups as a Parquet file into `sink`."""
     sorting = [
-        pq.SortingColumn(table.schema.get_field_index(name), descending=False, nulls_first=False)
-        for name in sort_columns(table.schema, sort_key)
+        pq.SortingColumn(schema.get_field_index(name), descending=False, nulls_first=False)
+        for name in sort_columns(schema, sort_key)
     ]
     statistics: bool | list[str] = True
     if encodings.without_statistics:
-        statistics = [name for name in table.column_names if name not in encodings.without_statistics]
-    sink = pa.BufferOutputStream()
-    pq.write_table(
-        table,
+        statistics = [name for name in schema.names if name not in encodings.without_statistics]
+    return pq.ParquetWriter(
         sink,
-        row_group_size=ROW_GROUP_ROWS,
+        schema,
         compression="zstd",
         compression_level=1,
         use_dictionary=encodings.dictionary or False,
@@ -218,7 +243,6 @@ def write_parquet(table: pa.Table, sort_key: Sequence[str]) -> pa.Buffer:
         write_page_index=True,
         sorting_columns=sorting or None,
     )
-    return sink.getvalue()
 
 
 def crc32c_of(data: pa.Buffer) -> int:

@@ -13,10 +13,11 @@ its ids once the record is queued, and the manifest knows them together with its
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -34,12 +35,14 @@ from storage.dedup_flush import write_runs
 from storage.dedup_run import StreamIdRuns, run_names
 from storage.dedup_streams import DedupStreams, rule_of
 from storage.fs import DirectoryLock
+from storage.garbage import delete_garbage
 from storage.keys import origin_of, segment_number
 from storage.manifest import Manifest, ManifestEdit, ManifestStore
 from storage.memtable import Memtable, StreamKey, batch_bytes, stamp
 from storage.named_snapshots import leased_names
 from storage.objects import ObjectStore
 from storage.producers import ProducerKey, ProducerState, Verdict, accepted, judge, opened, retained
+from storage.replacement import Replacement
 from storage.segment_writer import write_segments
 from storage.shard_state import Accepted, Counters, Pending, ShardState
 from storage.snapshot import Segment, StreamSnapshot
@@ -82,7 +85,7 @@ class Shard:
         self.options = options
         self._objects = objects
         self._manifests = manifests
-        self._stream_settings = stream_settings
+        self.stream_settings = stream_settings
         self._clock = clock
         self._directory_lock = lock
         self._lock = threading.Condition()  # guards all below; notified when a flush made room
@@ -94,7 +97,7 @@ class Shard:
         self._committed = dict(state.producers)
         self._pending = Pending(dict(state.producers))
         self._next_offset = state.memtable.next_offset
-        self._next_segment = 0
+        self._numbers = itertools.count(1)
         self._ids = DedupStreams(options.shard, objects, stream_settings, self._stored, state.manifest.placement)
         self._sealed = state.manifest.sealed
         self._doomed_runs: set[str] = set()  # guarded by _flush_lock
@@ -328,9 +331,9 @@ class Shard:
     def _write(self, frozen: Memtable) -> list[Segment]:
         segments: list[Segment] = []
         for (tenant, stream), batches in frozen.batches.items():
-            settings = self._stream_settings(tenant, stream)
+            settings = self.stream_settings(tenant, stream)
             segments += write_segments(
-                batches, tenant, settings, self.options.shard, new_name=self._segment_number, objects=self._objects
+                batches, tenant, settings, self.options.shard, new_name=self.new_number, objects=self._objects
             )
         written = sum(segment.rows for segment in segments)
         check(written == frozen.rows, "SHD-4", "flush wrote %d of %d rows", written, frozen.rows)
@@ -339,11 +342,11 @@ class Shard:
     def _write_ids(self, frozen: Memtable) -> dict[StreamKey, StreamIdRuns]:
         written: dict[StreamKey, StreamIdRuns] = {}
         for key, batches in frozen.batches.items():
-            rule = rule_of(self._stream_settings(*key))
+            rule = rule_of(self.stream_settings(*key))
             if rule is not None:
                 before, shard = self._manifest.id_runs.get(key), self.options.shard
                 written[key] = write_runs(
-                    before, batches, key, rule, shard, new_name=self._segment_number, objects=self._objects
+                    before, batches, key, rule, shard, new_name=self.new_number, objects=self._objects
                 )
         return written
 
@@ -371,10 +374,9 @@ class Shard:
             batches = [batch for memtable in memtables for batch in memtable.snapshot(key)]
             return self._manifest.id_runs.get(key), batches
 
-    def _segment_number(self) -> str:
+    def new_number(self) -> str:
         """A name part that no other segment or run of this shard ever had or will have: epoch and number within it."""
-        self._next_segment += 1
-        return segment_number(self._manifest.epoch, self._next_segment)
+        return segment_number(self._manifest.epoch, next(self._numbers))
 
     def _publish(self, frozen: Memtable, segments: list[Segment], id_runs: dict[StreamKey, StreamIdRuns]) -> Manifest:
         producers = self._retained(self._frozen_producers)
@@ -402,6 +404,40 @@ class Shard:
         for key in known.keys() - kept.keys():
             del known[key]
             self._committed.pop(key, None)
+
+    # --- compaction -----------------------------------------------------------------------------------------------
+
+    @property
+    def manifest(self) -> Manifest:
+        """The newest manifest that this owner published."""
+        return self._manifest
+
+    def replace(self, replacement: Replacement) -> str | None:
+        """Publish that segments are replaced by others with the same rows; returns why not, None when it was done.
+
+        Commutes with appends and with other replacements. Raises what ManifestStore.publish raises.
+        """
+        edit = ManifestEdit(add=replacement.outputs, remove=replacement.inputs)
+        with self._flush_lock:
+            return "a flush has to be repeated first" if self._frozen else self._edit(edit, replacement.refusal)
+
+    def collect_garbage(self, grace_s: float) -> int:
+        """Delete the files of segments that were removed `grace_s` ago, unless a snapshot holds them; how many."""
+        names = delete_garbage(self._manifest, self._manifests, self._objects, self._clock, grace_s)
+        with self._flush_lock:
+            if names and not self._frozen:
+                self._edit(ManifestEdit(forget=names), lambda manifest: None)
+        return len(names)
+
+    def _edit(self, edit: ManifestEdit, refusal: Callable[[Manifest], str | None]) -> str | None:
+        """Publish an edit of segments unless the newest manifest refuses it; returns why."""
+        manifest = self._manifests.settled()
+        refused = refusal(manifest)
+        if refused is None:
+            manifest = self._manifests.publish(edit)
+        with self._lock:
+            self._manifest = manifest
+        return refused
 
     # --- changes of the placement ---------------------------------------------------------------------------------
 
@@ -438,20 +474,18 @@ class Shard:
             if own.served >= after.version:
                 return
             change = Change(before, after, sealed_manifests(self._objects, self._clock, before, after))
-            edit = adoption(
-                change, own, self._committed, self._rule, new_name=self._segment_number, objects=self._objects
-            )
+            edit = adoption(change, own, self._committed, self._rule, new_name=self.new_number, objects=self._objects)
             manifest = self._manifests.publish(edit)
             with self._lock:
                 self._manifest = manifest
                 self._sealed = manifest.sealed
                 self._committed = dict(manifest.producers)
                 self._pending.producers = dict(manifest.producers)
-                settings = self._stream_settings
+                settings = self.stream_settings
                 self._ids = DedupStreams(self.options.shard, self._objects, settings, self._stored, manifest.placement)
 
     def _rule(self, key: StreamKey) -> DedupRule | None:
-        return rule_of(self._stream_settings(*key))
+        return rule_of(self.stream_settings(*key))
 
     def _retained(self, producers: Mapping[ProducerKey, ProducerState]) -> dict[ProducerKey, ProducerState]:
         return retained(producers, self._clock.now_us(), PRODUCER_IDLE_S_MAX, PRODUCERS_MAX)
@@ -518,17 +552,8 @@ class Shard:
                 "origins": self._origins(manifest),
                 "segment_bytes": sum(s.bytes for s in manifest.segments),
                 "producers": len(self._committed),
-                "batches": counters.batches,
-                "rows": counters.rows,
-                "duplicates": counters.duplicates,
-                "duplicate_ids": counters.duplicate_ids,
-                "late": counters.late,
+                **asdict(counters),
                 **self._ids.status(),
-                "overloaded": counters.overloaded,
-                "flushes": counters.flushes,
-                "flushed_rows": counters.flushed_rows,
-                "flush_failures": counters.flush_failures,
-                "last_flush_error": counters.last_flush_error,
                 "delete_failures": counters.delete_failures + self._manifests.delete_failures,
                 "replayed_rows": self._replayed_rows,
                 "torn_tails": list(self._torn_tails),

@@ -77,6 +77,10 @@ COMPACTION_COLD_S = 3_600.0  # a window that ended, and got nothing for so long,
 COMPACTION_LEASE_S = 1_800.0  # a merge takes seconds to minutes; one that takes longer is refused
 COMPACTION_LOOK_S = 30.0  # how often a shard plans anew while nothing changes: windows become cold
 COMPACTION_RETRY_S = 600.0  # a merge that failed is left alone for so long
+COMPACTION_POLL_S = 0.5  # how often a shard, or a compactor, looks for a merge
+COMPACTION_BUSY_S = 0.2  # a shard that was asked for something so lately is busy
+COMPACTION_BUSY_SHARE = 0.2  # of the time of a core that goes into merges while the shard is busy
+GARBAGE_GRACE_S = 120.0  # beyond the longest query: for clocks that differ and answers that are late
 COMPACTION_SLICE_BYTES_MAX = 160 * MIB  # rows that are merged in memory at once: ~0.8 M generated log events
 COMPACTION_SORT_BYTES_MAX = 256 * MIB  # each sort column of all rows of a merge
 COMPACTION_GROUP_BYTES_MAX = 96 * MIB  # a row group before it is encoded: wide ones have fewer rows
@@ -149,6 +153,7 @@ REFUSED_VALUE_BYTES_MAX = MIB  # of a record that is no event, kept with the rea
 
 # --- shards of a deployment --------------------------------------------------------------------------------------
 SHARDS_MAX = 1_024  # of one placement: every query asks all of them
+SCALE_RETRY_S = 1.0  # pause after a step of a change that failed
 PLACEMENT_RETRY_S = 0.05  # how often a process asks whether a change is done: it takes some tenths of a second
 PLACEMENTS_KEPT = 100  # of those that are no longer in force
 

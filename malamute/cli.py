@@ -341,6 +341,69 @@ def snapshot_drop(
     command.drop(Choice(address, storage, name), snapshot_name)
 
 
+BackupPlace = Annotated[
+    str,
+    typer.Argument(metavar="URL", help="where backups are: a directory or s3://bucket/prefix", show_default=False),
+]
+
+
+@app.command()
+def backup(
+    url: BackupPlace,
+    config: Config = None,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Copy everything that is stored now and is not in the backup yet; prints the new backup's name."""
+    from malamute.commands import backup as command
+    from malamute.commands.store import Choice
+
+    command.run(Choice(address, storage, name, config), url)
+
+
+@app.command()
+def backups(
+    url: BackupPlace,
+    check: Annotated[bool, typer.Option("--check", help="read all their files and compare checksums")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+    config: Config = None,
+) -> None:
+    """Show the backups that are there, oldest first."""
+    from malamute.commands import backup as command
+
+    command.show(url, config, as_json, check)
+
+
+@app.command()
+def restore(
+    url: BackupPlace,
+    to: Annotated[
+        str, typer.Option("--to", metavar="STORAGE", help="the new storage, an empty place", show_default=False)
+    ],
+    which: Annotated[
+        str | None, typer.Option("--backup", metavar="NAME", help="which of them  [default: the newest]")
+    ] = None,
+    config: Config = None,
+) -> None:
+    """Make a new storage of a backup, every file verified."""
+    from malamute.commands import backup as command
+
+    command.bring_back(url, to, which, config)
+
+
+@app.command()
+def clone(
+    origin: Annotated[str, typer.Argument(metavar="SOURCE", help="a storage", show_default=False)],
+    target: Annotated[str, typer.Argument(metavar="TARGET", help="the new one, an empty place", show_default=False)],
+    config: Config = None,
+) -> None:
+    """Make a new storage with what another has now; on one disk it shares the files, and either may go first."""
+    from malamute.commands import backup as command
+
+    command.copy(origin, target, config)
+
+
 source = typer.Typer(no_args_is_help=True, help="Store events from where they lie, each once, going on where it ended.")
 app.add_typer(source, name="source")
 Once = Annotated[

@@ -16,7 +16,7 @@ def create(choice: Choice, name: str, ttl: str | None) -> None:
     out = output()
     with open_store(choice, remarks(), create=False) as store:
         taken = store.client.snapshot(name, ttl=ttl)
-    until = "until it is dropped" if taken.expires_at is None else f"until {_time(taken.expires_at)}"
+    until = "until it is dropped" if taken.expires_at is None else f"until {time_text(taken.expires_at)}"
     out.print(f"[{ACCENT}]{name}[/] holds {count_text(taken.events)} events {until}", soft_wrap=True)
     remarks().print(f'read it with: malamute sql "SELECT …" --at {name}', style=FAINT, markup=False, soft_wrap=True)
 
@@ -47,10 +47,11 @@ def drop(choice: Choice, name: str) -> None:
 
 
 def _cells(snapshot: Snapshot) -> tuple[str, ...]:
-    expires = "never" if snapshot.expires_at is None else _time(snapshot.expires_at)
+    expires = "never" if snapshot.expires_at is None else time_text(snapshot.expires_at)
     counts = (count_text(snapshot.events), bytes_text(snapshot.bytes))
-    return (snapshot.name, _time(snapshot.created_at), expires, *counts)
+    return (snapshot.name, time_text(snapshot.created_at), expires, *counts)
 
 
-def _time(moment: datetime) -> str:
+def time_text(moment: datetime) -> str:
+    """A UTC time, to the second."""
     return moment.isoformat(sep=" ", timespec="seconds").replace("+00:00", "Z")

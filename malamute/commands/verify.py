@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from cluster.settings import Settings, load_settings
 from core.clock import SystemClock
-from core.errors import InvalidSettings, NotFound
+from core.errors import NotFound
+from malamute.commands.places import settings_at
 from malamute.display import BAD, FAINT, GOOD, bytes_text, count_text, output, remarks, results, table
 from storage.fs import LocalFileSystem
 from storage.open_objects import open_object_store
@@ -25,7 +25,7 @@ WARNING = "yellow"
 
 def place_of(storage: str | None, config: str | None, wal_directory: str | None) -> StoragePlace:
     """The storage that arguments, settings and environment mean. Raises InvalidSettings, NotFound."""
-    settings = _settings(storage, config, wal_directory)
+    settings = settings_at(storage, config, wal_directory)
     options: dict[str, str | bool] = {}
     if settings.storage_is_remote:
         from cluster.launch import storage_options  # imports ray
@@ -39,17 +39,6 @@ def place_of(storage: str | None, config: str | None, wal_directory: str | None)
     fs = LocalFileSystem()
     objects = open_object_store(settings.storage, fs, options)
     return StoragePlace(settings.storage, objects, fs, directory, SystemClock())
-
-
-def _settings(storage: str | None, config: str | None, wal_directory: str | None) -> Settings:
-    given = {"storage": storage, "wal_directory": wal_directory}
-    try:
-        return load_settings(config, given, os.environ)
-    except InvalidSettings:
-        if wal_directory is not None:
-            raise
-        # Where no disk is named, the WAL of a remote storage can only be on the storage itself.
-        return load_settings(config, {**given, "durability": "object"}, os.environ)
 
 
 def run(place: StoragePlace, deep: bool, read_wal: bool, as_json: bool) -> int:

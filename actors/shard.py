@@ -15,6 +15,7 @@ import ray
 
 from actors.incarnation import end_if_replaced
 from actors.memory import memory_numbers, use_steady_allocator
+from actors.spare_time import SpareTime
 from actors.work import make_worker, rows_of
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import SystemClock
@@ -56,6 +57,8 @@ class ShardActor:
         self._stopping = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="flush", daemon=True)
         self._flusher.start()
+        self._spare_time = SpareTime(config, self._host, self._clock)
+        self._spare_time.start()
 
     @ray.method(concurrency_group="control")
     def open(self) -> None:
@@ -65,6 +68,7 @@ class ShardActor:
     @ray.method(concurrency_group="append")
     def append(self, request: AppendRequest) -> Ack:
         """See storage.shard.Shard.append."""
+        self._spare_time.used()
         return self._host.append(request)
 
     @ray.method(concurrency_group="control")
@@ -85,6 +89,7 @@ class ShardActor:
     @ray.method(concurrency_group="query")
     def run_leaf(self, query_id: str, leaf: Leaf, task: Task, seconds: float, cache: bool) -> LeafResult:
         """Run a task of a query: its segments, and the pinned memtable batches, which are let go of."""
+        self._spare_time.used()
         snapshots = task_snapshots(task, self._pins.take(query_id) if task.memtable else {})
         return self._worker.run_leaf(leaf, snapshots, seconds=seconds, query_id=query_id, cache=cache)
 
@@ -119,12 +124,14 @@ class ShardActor:
         """The shard's numbers, with its process and node."""
         node = ray.get_runtime_context().get_node_id()
         numbers = {**memory_numbers(), **self._host.status(), "caches": self._worker.status()}
+        numbers["compaction"] = self._spare_time.status()
         return {"pid": os.getpid(), "node": node, **numbers}
 
     @ray.method(concurrency_group="control")
     def close(self) -> None:
         """Flush, seal and let go of the storage; the process is to be ended next."""
         self._stopping.set()
+        self._spare_time.stop()
         self._flusher.join()
         self._host.close()
 

@@ -41,6 +41,8 @@ def shard_config(settings: Settings, shard: int) -> ShardConfig:
         query_threads=settings.query.threads,
         query_bytes_max=settings.query.memory_bytes_max,
         query_seconds_max=settings.query.timeout_s,
+        compaction=settings.compaction.enabled,
+        compactors=settings.compaction.compactors,
     )
 
 

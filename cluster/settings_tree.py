@@ -97,6 +97,15 @@ class Scrub(Section):
     bytes_per_s: Size = Field(default=16 * MIB, ge=64 * KIB, le=64 * GIB)
 
 
+class Compaction(Section):
+    """Merging of segments; compactors 0 = the shards do it in their spare time. The rest is of one such actor."""
+
+    enabled: bool = True
+    compactors: int = Field(default=0, ge=0, le=1024)
+    num_cpus: float = Field(default=1.0, ge=0.0, le=256.0)
+    memory_bytes: Size = Field(default=0, ge=0, le=1024 * GIB)
+
+
 class RayOptions(Section):
     """The Ray cluster to join, or what to start on this machine; the names are those of ray.init."""
 
@@ -133,6 +142,7 @@ class Settings(Section):
     readers: Readers = Readers()
     query: Query = Query()
     scrub: Scrub = Scrub()
+    compaction: Compaction = Compaction()
     ray: RayOptions = RayOptions()
     launcher: dict[str, Any] | None = None
 

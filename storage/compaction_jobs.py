@@ -118,7 +118,7 @@ class CompactionJobs:
             counters.seconds += self._clock.steady_s() - lease.began_s
         return True
 
-    def give_up(self, job: Job, error: Exception) -> None:
+    def give_up(self, job: Job, reason: str) -> None:
         """A job failed: its inputs are left alone for a while."""
         with self._lock:
             self._leases.pop(_names(job.merge.inputs), None)
@@ -126,7 +126,7 @@ class CompactionJobs:
             self._given_up.update((segment.name, again_s) for segment in job.merge.inputs)
             self._planned = _Plan()
             self._counters.failed += 1
-            self._counters.last_error = f"{type(error).__name__}: {error}"
+            self._counters.last_error = reason
 
     def collect_garbage(self, shard: Shard, grace_s: float) -> None:
         """Delete what was replaced and is not needed any more; what cannot be deleted now is tried again."""

@@ -11,6 +11,7 @@ from core.ids import ShardId
 from core.limits import (
     ADMISSION_WAIT_S,
     FLUSH_AGE_S_DEFAULT,
+    GARBAGE_GRACE_S,
     INDEX_CACHE_BYTES_DEFAULT,
     MEMTABLE_BYTES_MAX,
     MEMTABLE_BYTES_TARGET,
@@ -50,6 +51,13 @@ class ShardConfig:
     query_threads: int = 1
     query_bytes_max: int = 512 * 1024 * 1024
     query_seconds_max: float = QUERY_SECONDS_DEFAULT
+    compaction: bool = True
+    compactors: int = 0  # actors that merge; 0: the shard itself
+
+    @property
+    def garbage_grace_s(self) -> float:
+        """How long files of segments stay that were replaced."""
+        return self.query_seconds_max + GARBAGE_GRACE_S
 
 
 def open_objects(config: ShardConfig) -> ObjectStore:

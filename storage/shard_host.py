@@ -79,6 +79,12 @@ class ShardHost:
             self._fenced = str(error)
             raise ShardFenced(self._fenced) from error
 
+    @property
+    def serving(self) -> Shard | None:
+        """The shard, while it is open and not known to be fenced or poisoned."""
+        shard = self._shard
+        return shard if shard and self._fenced is None and not self._closed and shard.poisoned is None else None
+
     def flush_due(self) -> bool:
         """Whether flush() has something to do now."""
         shard = self._shard

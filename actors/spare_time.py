@@ -1,0 +1,86 @@
+"""Owns the thread of a shard's process that compacts in its spare time, and collects garbage. Decides nothing.
+
+With compactor actors it leaves the merging to them, and gives out the jobs.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from core.clock import Clock
+from core.limits import COMPACTION_LOOK_S, COMPACTION_POLL_S
+from storage.compaction import Job, carry_out
+from storage.compaction_jobs import CompactionJobs
+from storage.compaction_pace import Pace, Stopped
+from storage.compaction_plan import CompactionRules
+from storage.deployment import ShardConfig, open_objects, segment_files
+from storage.replacement import Replacement
+from storage.shard_host import ShardHost
+
+
+class SpareTime:
+    """Compaction in one shard's process."""
+
+    def __init__(self, config: ShardConfig, host: ShardHost, clock: Clock) -> None:
+        self._config, self._host, self._clock = config, host, clock
+        self._objects = open_objects(config)
+        self._files = segment_files(config)
+        self._jobs = CompactionJobs(CompactionRules(), self._objects, clock)
+        self._stopping = threading.Event()
+        self._pace = Pace(clock, self._stopping.wait)
+        self.used = self._pace.used
+        self._collect_at_s = 0.0
+        self._thread = threading.Thread(target=self._loop, name="compact", daemon=True)
+
+    def start(self) -> None:
+        """Begin, when it is enabled."""
+        if self._config.compaction:
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Give up what runs."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def take(self) -> Job | None:
+        """See CompactionJobs.take; None while the shard does not serve."""
+        shard = self._host.serving
+        return None if shard is None or self._stopping.is_set() else self._jobs.take(shard)
+
+    def finish(self, replacement: Replacement) -> bool:
+        """See CompactionJobs.finish; False while the shard does not serve."""
+        shard = self._host.serving
+        return shard is not None and self._jobs.finish(shard, replacement)
+
+    def give_up(self, job: Job, reason: str) -> None:
+        """See CompactionJobs.give_up."""
+        self._jobs.give_up(job, reason)
+
+    def status(self) -> dict[str, Any]:
+        """See CompactionJobs.status."""
+        shard = self._host.serving
+        return {} if shard is None else self._jobs.status(shard.manifest)
+
+    def _loop(self) -> None:
+        while not self._stopping.wait(COMPACTION_POLL_S):
+            self._collect()
+            while self._config.compactors == 0 and (job := self.take()) is not None:
+                self._merge(job)
+
+    def _merge(self, job: Job) -> None:
+        self._pace.resume()
+        try:
+            self.finish(carry_out(job, self._objects, self._files.path, self._pace.pause))
+        except Stopped:
+            return
+        except Exception as error:
+            # Counted and shown in status(); others are merged meanwhile. A thread that ended here would merge no more.
+            self.give_up(job, f"{type(error).__name__}: {error}")
+
+    def _collect(self) -> None:
+        shard, now_s = self._host.serving, self._clock.steady_s()
+        if shard is not None and now_s >= self._collect_at_s:
+            self._collect_at_s = now_s + COMPACTION_LOOK_S
+            self._jobs.collect_garbage(shard, self._config.garbage_grace_s)

@@ -5,7 +5,8 @@ Always conservative: every wanted row meets what is found here; what is not unde
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlglot import exp
@@ -14,9 +15,10 @@ from core.batch import REST, TIMESTAMP
 from query.columns import is_resolved, target_of
 from query.dialect import call_name, render
 from query.executor import Session
-from query.fragment import KNOWN, Condition, Predicate, TimeRange, Words
+from query.fragment import KNOWN, LIKE, Condition, Predicate, TimeRange, Words
 from query.readings import VARCHAR
 from query.sources import StreamSource
+from query.text_forms import form_of
 from query.words import token_clauses
 
 _FLIPPED: Final = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
@@ -103,15 +105,40 @@ def words(conditions: Iterable[exp.Expr], source: StreamSource) -> tuple[tuple[W
 
 
 def predicates(conditions: Iterable[exp.Expr], source: StreamSource) -> tuple[Predicate, ...]:
-    """The conjuncts that zone maps can refute."""
+    """What every row that meets the conjuncts meets, as far as the index of a segment can refute it."""
     types = {column.name: column.type for column in source.columns.values()}
+    return tuple(predicate for condition in conditions for predicate in _predicates(condition, types))
+
+
+def _predicates(condition: exp.Expr, types: Mapping[str, str]) -> list[Predicate]:
+    while isinstance(condition, exp.Paren):
+        condition = condition.this
+    if isinstance(condition, exp.And):
+        return [*_predicates(condition.this, types), *_predicates(condition.expression, types)]
+    if isinstance(condition, exp.Or):
+        left, right = (
+            {_what(predicate): predicate for predicate in _predicates(side, types)}
+            for side in (condition.this, condition.expression)
+        )
+        both = [(predicate, right[what]) for what, predicate in left.items() if what in right]
+        return [replace(one, values=one.values + other.values) for one, other in both]
     found: list[Predicate] = []
-    for column, operator, values in _comparisons(conditions):
+    for column, operator, values in _comparisons([condition]):
         target = target_of(column)
         constants = [_constant(value) for value in values]
         if target.path and None not in constants:
             found.append(Predicate(target.path, target.kind, types[column.name], operator, tuple(constants)))
-    return tuple(found)
+    formed = form_of(condition)
+    if formed is not None and isinstance(formed[0], exp.Column) and is_resolved(formed[0]):
+        target = target_of(formed[0])
+        if target.path and types[formed[0].name] == VARCHAR:
+            found.append(Predicate(target.path, target.kind, VARCHAR, LIKE, (formed[1],)))
+    return found
+
+
+def _what(predicate: Predicate) -> tuple[str, str | None, str, str]:
+    """What predicates have in common that are alternatives to each other."""
+    return predicate.path, predicate.kind, predicate.type, predicate.operator
 
 
 def _comparisons(conditions: Iterable[exp.Expr]) -> Iterator[_Comparison]:

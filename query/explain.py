@@ -11,16 +11,19 @@ from query.dispatch import Answer
 from query.fragment import (
     CONSTANT,
     GATHER,
+    LIKE,
     PARTIAL_AGGREGATE,
     PROJECT,
     TOP_N,
     DistributedPlan,
+    Predicate,
     StreamScan,
     Words,
 )
 from query.options import QueryAnswer
 from query.scan import statement
 from query.tasks import Pruned, Task
+from query.text_forms import shown
 
 _SCHEMA: Final = pa.schema(
     [
@@ -80,10 +83,16 @@ def explained(
 
 def _scan(scan: StreamScan) -> _Row:
     asked = [f"time {scan.time_range.start_us} .. {scan.time_range.end_us} us"] if scan.time_range else []
-    asked += [f"{predicate.path} {predicate.operator} {list(predicate.values)}" for predicate in scan.predicates]
+    asked += [_predicate(predicate) for predicate in scan.predicates]
     asked += [" or ".join(_words(words) for words in clause) for clause in scan.words]
     pruning = f"; pruned by {', '.join(asked)}" if asked else ""
     return ("leaf", None, None, None, None, None, None, statement(scan, scan.stream, scan.conditions) + pruning)
+
+
+def _predicate(predicate: Predicate) -> str:
+    like = predicate.operator == LIKE
+    values = [shown(value) for value in predicate.values] if like else list(predicate.values)
+    return f"{predicate.path} {predicate.operator} {values}"
 
 
 def _words(words: Words) -> str:
@@ -110,6 +119,9 @@ def _task(task: Task, answer: Answer | None) -> _Row:
     groups = stats.row_groups - stats.row_groups_pruned
     detail += f": {stats.segments_cached} kept, {stats.segments_pruned} without a wanted row by index"
     detail += f", {groups} of {stats.row_groups} row groups read" if stats.row_groups else ""
+    if stats.reasons:
+        reasons = ", ".join(f"{count} by {reason}" for reason, count in sorted(stats.reasons.items()))
+        detail += f" (row groups left out: {reasons})"
     rows = sum(table.num_rows for table in answer.result.tables)
     milliseconds = round(1000 * answer.result.seconds, 2)
     return (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,7 +15,9 @@ PROJECT: Final = "project"
 GATHER: Final = "gather"
 CONSTANT: Final = "constant"
 
-KNOWN: Final = "known"  # the operator of a predicate: not null
+# Operators of a predicate.
+KNOWN: Final = "known"  # not null
+LIKE: Final = "like"  # texts of the form of a pattern
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +54,8 @@ class TimeRange:
 class Predicate:
     """A condition that every wanted row meets: `path` read as `type`, compared by `operator` with one of `values`.
 
-    `operator` is one of = < <= > >= and `known` (not null, no values). Null never meets a predicate.
+    `operator` is one of = < <= > >=, `like` (values are patterns of query.search.syntax) and `known` (not null, no
+    values). Null never meets a predicate.
     """
 
     path: str
@@ -141,6 +146,7 @@ class LeafStats:
 
     Each segment that the snapshot holds is in exactly one of `segments_pruned`, `segments_cached` (its partial states
     were known) and `segments_read`. `bytes_read` are the compressed bytes of the columns and row groups that were read.
+    `reasons` counts row groups by what their segment's index refuted them with.
     """
 
     segments: int = 0
@@ -153,10 +159,12 @@ class LeafStats:
     batches_pruned: int = 0
     rows_scanned: int = 0
     bytes_read: int = 0
+    reasons: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: LeafStats) -> LeafStats:
-        names = LeafStats.__dataclass_fields__
-        return LeafStats(**{name: getattr(self, name) + getattr(other, name) for name in names})
+        names = LeafStats.__dataclass_fields__.keys() - {"reasons"}
+        reasons = dict(Counter(self.reasons) + Counter(other.reasons))
+        return LeafStats(**{name: getattr(self, name) + getattr(other, name) for name in names}, reasons=reasons)
 
 
 @dataclass(frozen=True, slots=True)

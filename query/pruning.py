@@ -9,10 +9,14 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from core.columns import DECIMAL, FLOAT, INT, STR, UINT
-from query.fragment import KNOWN, Predicate, TimeRange
+from query.fragment import KNOWN, LIKE, Predicate, TimeRange
 from query.numeric_text import is_numeric
 from query.readings import NUMERIC_TYPES, VARCHAR
+from query.search.syntax import Wild
+from query.text_forms import form, prefix_of
+from storage.segment_index import Zone
 from storage.snapshot import ColumnStats, Segment
+from storage.string_zone_maps import decode_string_zone_map
 
 _NUMBER_KINDS: Final = frozenset({INT, UINT, FLOAT})
 _KINDS_OF_DIGITS: Final = _NUMBER_KINDS | {DECIMAL}
@@ -33,6 +37,34 @@ def refuted_by(segment: Segment, range_: TimeRange | None, wanted: Iterable[Pred
 def may_meet(columns: Iterable[ColumnStats], predicate: Predicate) -> bool:
     """Whether one of the columns that hold the predicate's path may have a value that meets it."""
     return any(stats.values and _is_of(stats, predicate) and _column_may_meet(stats, predicate) for stats in columns)
+
+
+def list_may_meet(kind: str, zone: Zone, predicate: Predicate) -> bool:
+    """Whether one of all values of a row group's column of a kind may meet the predicate, as far as they are listed."""
+    if zone.listed is None:
+        return True
+    if predicate.type == VARCHAR and kind == STR:
+        if predicate.operator == "=" and all(isinstance(value, str) for value in predicate.values):
+            return not set(zone.listed).isdisjoint(predicate.values)
+        if predicate.operator == LIKE:
+            return any(form(pattern).has(str(value)) for value in zone.listed for pattern in predicate.values)
+    if predicate.operator == "=" and predicate.type in NUMERIC_TYPES and kind in _NUMBER_KINDS:
+        if any(isinstance(value, (str, bool)) for value in predicate.values):
+            return True
+        # As floats on both sides, as with zone maps.
+        return not {float(value) for value in zone.listed}.isdisjoint(map(float, predicate.values))
+    return True
+
+
+def strings_may_meet(kind: str, zone: Zone, predicate: Predicate) -> bool:
+    """Whether a text that the string zone map of a row group's column accepts may meet the predicate."""
+    if zone.strings is None or predicate.type != VARCHAR or kind != STR or predicate.operator not in ("=", LIKE):
+        return True
+    patterns = predicate.values if predicate.operator == LIKE else [(value,) for value in predicate.values]
+    if not all(isinstance(part, (str, Wild)) for pattern in patterns for part in pattern):
+        return True
+    root = decode_string_zone_map(zone.strings)
+    return any(form(pattern).some(root) for pattern in patterns)
 
 
 def may_be_wanted(stats: ColumnStats, wanted: Iterable[Predicate]) -> bool:
@@ -60,10 +92,18 @@ def _column_may_meet(stats: ColumnStats, predicate: Predicate) -> bool:
         return any(
             _in_zone(low, high, predicate.operator, float(value), nan=kind == FLOAT) for value in predicate.values
         )
+    if predicate.operator == LIKE:
+        low, high = stats.minimum, stats.maximum
+        return kind != STR or any(_may_begin(low, high, prefix_of(pattern)) for pattern in predicate.values)
     if predicate.type == VARCHAR and kind == STR and all(isinstance(value, str) for value in predicate.values):
         # Code point order is the order of UTF-8 bytes, which the engine compares.
         return any(_in_zone(stats.minimum, stats.maximum, predicate.operator, value) for value in predicate.values)
     return True
+
+
+def _may_begin(low: Any, high: Any, prefix: str) -> bool:
+    """Whether a text from `low` to `high` may begin with `prefix`."""
+    return bool(prefix <= high and (low <= prefix or low.startswith(prefix)))
 
 
 def _in_zone(low: Any, high: Any, operator: str, value: Any, nan: bool = False) -> bool:

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
 
 import numpy as np
 
-from core.batch import TIMESTAMP
+from core.batch import REST, TIMESTAMP
 from core.columns import STR
 from query.fragment import Predicate, StreamScan, Words
-from query.pruning import may_meet
-from storage.segment_index import SegmentIndex
+from query.pruning import list_may_meet, may_meet, strings_may_meet
+from storage.segment_index import SegmentIndex, Zone
 from storage.snapshot import ColumnStats, Segment
 
+_PATHS_NAMED: Final = 3  # of a clause of words, for people
 
-def choose_row_groups(scan: StreamScan, segment: Segment, index: SegmentIndex) -> Any:
-    """One bool per row group of `segment`: whether it may hold a row that `scan` wants (numpy)."""
-    chosen = np.ones(len(index.rows), bool)
+
+def refuted_row_groups(scan: StreamScan, segment: Segment, index: SegmentIndex) -> list[str]:
+    """For each row group of `segment` what says that it holds no row that `scan` wants, "" where it may hold one."""
+    reasons = [""] * len(index.rows)
     if scan.time_range is not None:
-        zones = index.zone(TIMESTAMP)
-        for number, zone in enumerate(zones or ()):
+        for number, zone in enumerate(index.zone(TIMESTAMP) or ()):
             if isinstance(zone.minimum, int) and isinstance(zone.maximum, int):
-                chosen[number] = scan.time_range.overlaps(zone.minimum, zone.maximum)
+                reasons[number] = "" if scan.time_range.overlaps(zone.minimum, zone.maximum) else "time"
     if segment.has_rest:
-        return chosen  # values of any path may stand in `_rest`
-    for clause in scan.words:
-        chosen &= np.logical_or.reduce([_hold_words(words, segment, index) for words in clause])
+        return reasons  # values of any path may stand in `_rest`
     for predicate in scan.predicates:
-        chosen &= _meet(predicate, segment, index)
-    return chosen
+        for number, reason in enumerate(_refuted(predicate, segment, index)):
+            reasons[number] = reasons[number] or reason
+    for clause in scan.words:
+        held = np.logical_or.reduce([_hold_words(words, segment, index) for words in clause])
+        paths = " or ".join(dict.fromkeys(words.path or REST for words in clause[:_PATHS_NAMED]))
+        for number in np.flatnonzero(~held).tolist():
+            reasons[number] = reasons[number] or f"words of {paths}{' …' if len(clause) > _PATHS_NAMED else ''}"
+    return reasons
 
 
 def row_ranges(chosen: Any, rows: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
@@ -60,21 +67,30 @@ def _hold_words(words: Words, segment: Segment, index: SegmentIndex) -> Any:
     return found
 
 
-def _meet(predicate: Predicate, segment: Segment, index: SegmentIndex) -> Any:
-    held = [(stats, index.zone(stats.name)) for stats in _held(segment, predicate.path, predicate.kind)]
-    if not held or any(zones is None for _, zones in held):
-        return np.ones(len(index.rows), bool)
-    return np.array(
-        [
-            may_meet(
-                [
-                    ColumnStats(stats.name, stats.key, zones[group].values, zones[group].minimum, zones[group].maximum)
-                    for stats, zones in held
-                    if zones is not None
-                ],
-                predicate,
-            )
-            for group in range(len(index.rows))
-        ],
-        bool,
-    )
+def _refuted(predicate: Predicate, segment: Segment, index: SegmentIndex) -> list[str]:
+    """For each row group what says that no value of it meets the predicate, "" where one may."""
+    held = _held(segment, predicate.path, predicate.kind)
+    columns = [zones for stats in held if (zones := index.zone(stats.name)) is not None]
+    if not held or len(columns) < len(held):
+        return [""] * len(index.rows)
+    return [_refuted_by(predicate, list(zip(held, zones, strict=True))) for zones in zip(*columns, strict=True)]
+
+
+def _refuted_by(predicate: Predicate, held: list[tuple[ColumnStats, Zone]]) -> str:
+    for name, may in _TESTS:
+        held = [(stats, zone) for stats, zone in held if may(stats, zone, predicate)]
+        if not held:
+            return f"{name} of {predicate.path}"
+    return ""
+
+
+def _bounds_may_meet(stats: ColumnStats, zone: Zone, predicate: Predicate) -> bool:
+    return may_meet([replace(stats, values=zone.values, minimum=zone.minimum, maximum=zone.maximum)], predicate)
+
+
+# From the cheapest to the dearest.
+_TESTS: Final[tuple[tuple[str, Callable[[ColumnStats, Zone, Predicate], bool]], ...]] = (
+    ("zone map", _bounds_may_meet),
+    ("values", lambda stats, zone, predicate: list_may_meet(stats.key.kind, zone, predicate)),
+    ("prefixes", lambda stats, zone, predicate: strings_may_meet(stats.key.kind, zone, predicate)),
+)

@@ -11,8 +11,8 @@ from sqlglot import exp
 
 from query.dialect import call_name
 from query.operators import Infix
-from query.search.syntax import Pattern, Wild
 from query.search.word_patterns import expressed, tokens_within
+from query.text_forms import like_pattern, text_of
 
 Tokens = tuple[str, ...]
 Needed = list[tuple[exp.Column, Tokens]]
@@ -32,7 +32,6 @@ _PARTS: Final = {
     "array_contains": _WHOLE,
     "array_has": _WHOLE,
 }
-_LIKE_WILD: Final = {"%": Wild.ANY, "_": Wild.ONE}
 
 
 def required_tokens(condition: exp.Expr) -> Needed:
@@ -115,13 +114,13 @@ def _single(condition: exp.Expr) -> tuple[Any, Tokens]:
     if isinstance(condition, exp.EQ):
         for column, value in ((condition.this, condition.expression), (condition.expression, condition.this)):
             if isinstance(column, exp.Column):
-                return column, _tokens(_text(value), _WHOLE)
+                return column, _tokens(text_of(value), _WHOLE)
     if isinstance(condition, exp.In) and len(condition.expressions) == 1:
-        return condition.this, _tokens(_text(condition.expressions[0]), _WHOLE)
+        return condition.this, _tokens(text_of(condition.expressions[0]), _WHOLE)
     if isinstance(condition, (exp.Like, exp.ILike, exp.Escape)):
         return _like(condition)
     if isinstance(condition, Infix) and condition.args["sign"] == "^@":
-        return condition.this, _tokens(_text(condition.expression), _PARTS["prefix"])
+        return condition.this, _tokens(text_of(condition.expression), _PARTS["prefix"])
     if isinstance(condition, exp.Anonymous) and len(condition.expressions) == 2:
         return _call(condition)
     return None, ()
@@ -129,7 +128,7 @@ def _single(condition: exp.Expr) -> tuple[Any, Tokens]:
 
 def _call(condition: exp.Anonymous) -> tuple[Any, Tokens]:
     subject, argument = condition.expressions
-    name, literal = call_name(condition), _text(argument)
+    name, literal = call_name(condition), text_of(argument)
     if name == "regexp_matches" and literal is not None:
         pattern = expressed(literal)
         return subject, tokens_within(pattern, bounded_start=True, bounded_end=True) if pattern else ()
@@ -145,28 +144,13 @@ def _call(condition: exp.Anonymous) -> tuple[Any, Tokens]:
 def _like(condition: exp.Expr) -> tuple[Any, Tokens]:
     escape: str | None = ""
     if isinstance(condition, exp.Escape):
-        escape = _text(condition.expression)
+        escape = text_of(condition.expression)
         condition = condition.this
-    literal = _text(condition.expression) if isinstance(condition, (exp.Like, exp.ILike)) else None
+    literal = text_of(condition.expression) if isinstance(condition, (exp.Like, exp.ILike)) else None
     if literal is None or escape is None or len(escape) > 1 or condition.args.get("negate"):
         return None, ()
-    tokens = tokens_within(_like_pattern(literal, escape), bounded_start=True, bounded_end=True)
+    tokens = tokens_within(like_pattern(literal, escape), bounded_start=True, bounded_end=True)
     return condition.this, _surely_lowered(tokens) if isinstance(condition, exp.ILike) else tokens
-
-
-def _like_pattern(literal: str, escape: str) -> Pattern:
-    parts: list[str | Wild] = []
-    characters = iter(literal)
-    for character in characters:
-        if escape and character == escape:
-            part: str | Wild = next(characters, "")
-        else:
-            part = _LIKE_WILD.get(character, character)
-        if isinstance(part, str) and parts and isinstance(earlier := parts[-1], str):
-            parts[-1] = earlier + part
-        else:
-            parts.append(part)
-    return tuple(parts)
 
 
 def _surely_lowered(tokens: Tokens) -> Tokens:
@@ -176,9 +160,3 @@ def _surely_lowered(tokens: Tokens) -> Tokens:
 
 def _tokens(literal: str | None, bounded: tuple[bool, bool]) -> Tokens:
     return tokens_within((literal,), bounded_start=bounded[0], bounded_end=bounded[1]) if literal else ()
-
-
-def _text(node: Any) -> str | None:
-    while isinstance(node, exp.Paren):
-        node = node.this
-    return node.name if isinstance(node, exp.Literal) and node.is_string else None

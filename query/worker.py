@@ -7,11 +7,13 @@ never decides which segments it gets, and never retries.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 
 from core.errors import BudgetExceeded
@@ -27,7 +29,7 @@ from query.executor import Executor, Session
 from query.footers import Footers
 from query.fragment import Leaf, LeafResult, LeafStats, StreamScan
 from query.hot_columns import SMALL_SEGMENT_ROWS, HotColumns, Wanted
-from query.row_groups import choose_row_groups, row_ranges
+from query.row_groups import refuted_row_groups, row_ranges
 from query.scan import (
     SegmentPart,
     batch_may_match,
@@ -205,10 +207,13 @@ class Worker:
         asks = bool(scan.words or scan.predicates or any(c.within for c in open_conditions(scan, segment)))
         index = self._indexes.get(segment) if self._indexes is not None and asks else None
         chosen: Any = None
+        reasons: Counter[str] = Counter()
         if index is not None:
-            chosen = choose_row_groups(scan, segment, index)
+            refuted = refuted_row_groups(scan, segment, index)
+            reasons.update(filter(None, refuted))
+            chosen = np.array([not reason for reason in refuted], bool)
             if not chosen.any():
-                return LeafStats(segments=1, segments_pruned=1)
+                return LeafStats(segments=1, segments_pruned=1, reasons=reasons)
         path = self._files.path(segment)
         footer = self._footers.get(segment.name, path)
         names = columns_read(scan, layout_of(scan, segment))
@@ -231,6 +236,7 @@ class Worker:
             row_groups_pruned=skipped,
             rows_scanned=rows,
             bytes_read=size,
+            reasons=reasons if skipped else {},
         )
 
 

@@ -22,6 +22,7 @@ from storage.objects import ObjectStore
 from storage.segment_index_format import ColumnIndex, IndexContents, decode_index
 from storage.snapshot import Segment
 from storage.token_blooms import may_hold
+from storage.value_lists import Listed
 from storage.zone_maps import Bound
 
 # Bytes of Python objects for a byte of the header (measured: 6 to 15).
@@ -32,12 +33,15 @@ _HEADER_FACTOR: Final = 16
 class Zone:
     """What is known of one column in one row group: rows that are not null, and bounds of their values.
 
-    Bounds are as in storage.snapshot.ColumnStats: None where unknown or where there is no value.
+    Bounds are as in storage.snapshot.ColumnStats: None where unknown or where there is no value. `listed` are all
+    values (storage/value_lists.py), `strings` is a string zone map (storage/string_zone_maps.py); None where unknown.
     """
 
     values: int
     minimum: Bound
     maximum: Bound
+    listed: Listed | None = None
+    strings: bytes | None = None
 
 
 class SegmentIndex:
@@ -68,8 +72,8 @@ class SegmentIndex:
         if known is None:
             return None
         unknown = (None,) * len(self.rows)
-        bounds = (known.minima or unknown, known.maxima or unknown)
-        return tuple(Zone(*zone) for zone in zip(known.values, *bounds, strict=True))
+        parts = [part or unknown for part in (known.minima, known.maxima, known.lists, known.string_zones)]
+        return tuple(Zone(*zone) for zone in zip(known.values, *parts, strict=True))
 
 
 class SegmentIndexes:

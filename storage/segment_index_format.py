@@ -7,18 +7,26 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import google_crc32c
 
 from core.errors import Corrupt
 from storage.envelope import seal, unseal
+from storage.string_zone_maps import TRANSITIONS_MAX, decode_string_zone_map
 from storage.token_blooms import BLOCK_BYTES
+from storage.value_lists import VALUES_MAX, Listed
 from storage.zone_maps import Bound
 
 MAGIC: Final = b"MLMTINDX"
 FORMAT_VERSION: Final = 1
+
+# Keys of the header that releases before them pass over, and fields of ColumnIndex.
+_LISTS: Final = "lists"
+_STRING_ZONES: Final = "string_zones"
+_LISTED_TYPES: Final[tuple[set[type], ...]] = (set(), {int}, {str})
+_STRING_ZONE_BYTES_MAX: Final = 2 * TRANSITIONS_MAX + 1
 
 # Where the frame of storage/envelope.py says how long it is.
 _FRAME_BYTES: Final = 24
@@ -31,7 +39,8 @@ class ColumnIndex:
 
     `values` counts rows that are not null. `minima` and `maxima` follow storage/zone_maps.py; None where unknown or
     without values, empty tuples for a column that is not ordered. `blooms` are of storage/token_blooms.py, None where
-    any token may be in; an empty tuple for a column without them.
+    any token may be in; an empty tuple for a column without them. `lists` are of storage/value_lists.py, `string_zones`
+    of storage/string_zone_maps.py, None where unknown; empty tuples for a column without them.
     """
 
     name: str
@@ -39,6 +48,8 @@ class ColumnIndex:
     minima: tuple[Bound, ...] = ()
     maxima: tuple[Bound, ...] = ()
     blooms: tuple[bytes | None, ...] = ()
+    lists: tuple[Listed | None, ...] = ()
+    string_zones: tuple[bytes | None, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +64,16 @@ def encode_index(contents: IndexContents) -> bytes:
     """The bytes of an index."""
     blooms = [bloom for column in contents.columns for bloom in column.blooms if bloom is not None]
     filters = b"".join(blooms)
-    header = {
+    header: dict[str, Any] = {
         "rows": contents.rows,
         "columns": [_pack_column(column) for column in contents.columns],
         "filter_bytes": len(filters),
         "filter_crc32c": google_crc32c.value(filters),
     }
+    for key in (_LISTS, _STRING_ZONES):
+        parts = [(number, getattr(column, key)) for number, column in enumerate(contents.columns)]
+        if any(known for _, known in parts):
+            header[key] = [(number, known) for number, known in parts if known]
     return seal(MAGIC, FORMAT_VERSION, header) + filters
 
 
@@ -74,12 +89,17 @@ def decode_index(data: bytes, what: str = "index") -> IndexContents:
         if (header["filter_bytes"], header["filter_crc32c"]) != (len(filters), google_crc32c.value(filters)):
             raise Corrupt(f"{what} has filters that fail their checksum: restore it")
         rows = _counts(header["rows"])
-        columns, taken = [], 0
+        columns: list[ColumnIndex] = []
+        taken = 0
         for packed in header["columns"]:
             column, taken = _unpack_column(packed, rows, filters, taken)
             columns.append(column)
         if taken != len(filters) or len({column.name for column in columns}) != len(columns):
             raise ValueError(f"{taken} of {len(filters)} bytes of filters in use by {len(columns)} columns")
+        for number, lists in _unpack_parts(header, _LISTS, columns):
+            columns[number] = replace(columns[number], lists=tuple(map(_list, lists)))
+        for number, zones in _unpack_parts(header, _STRING_ZONES, columns):
+            columns[number] = replace(columns[number], string_zones=tuple(map(_string_zone, zones)))
         return IndexContents(rows, tuple(columns))
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise Corrupt(f"{what} has a header of an unexpected shape: {error!r}") from error
@@ -111,6 +131,35 @@ def _unpack_column(packed: Any, rows: tuple[int, ...], filters: bytes, taken: in
         blooms.append(filters[taken:end])
         taken = end
     return ColumnIndex(name, counts, tuple(minima), tuple(maxima), tuple(blooms)), taken
+
+
+def _unpack_parts(header: dict[str, Any], key: str, columns: Sequence[ColumnIndex]) -> list[tuple[int, list[Any]]]:
+    """(number of the column, its part for each row group) for columns that have any."""
+    found = [(number, parts) for number, parts in header.get(key, ())]
+    numbers = [number for number, _ in found]
+    if _counts(numbers) != tuple(sorted(set(numbers))) or any(number >= len(columns) for number in numbers):
+        raise ValueError(f"{key} of columns {numbers}, there are {len(columns)}")
+    if any(not isinstance(parts, list) or len(parts) != len(columns[number].values) for number, parts in found):
+        raise ValueError(f"{key} of another number of row groups than the columns have")
+    return found
+
+
+def _list(values: Any) -> Listed | None:
+    if values is None:
+        return None
+    types = {type(value) for value in values} if isinstance(values, list) else None
+    if types not in _LISTED_TYPES or len(values) > VALUES_MAX:
+        raise ValueError(f"{str(values)[:100]} is no list of values")
+    return tuple(values)
+
+
+def _string_zone(encoded: Any) -> bytes | None:
+    if encoded is None:
+        return None
+    if not isinstance(encoded, bytes) or len(encoded) > _STRING_ZONE_BYTES_MAX:
+        raise ValueError("a string zone map is not one")
+    decode_string_zone_map(encoded)
+    return encoded
 
 
 def _counts(numbers: Sequence[Any]) -> tuple[int, ...]:

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import pyarrow as pa
 
 from core.batch import INGESTED_AT, OFFSET, TIMESTAMP, TIMESTAMP_INFERRED
 from core.columns import BOOL, DECIMAL, INT, JSON, STR, TIME, key_of
+from core.limits import INDEX_VALUES_ROWS_MIN
 from storage.segment_index_format import ColumnIndex, IndexContents
 from storage.snapshot import ColumnStats
+from storage.string_zone_maps import string_zone_map
 from storage.token_blooms import BloomBuilder, used_entries
+from storage.value_lists import value_list
 from storage.zone_maps import bounds, is_ordered, merged
 
 _SYSTEM_KINDS: Final = {TIMESTAMP: TIME, TIMESTAMP_INFERRED: BOOL, INGESTED_AT: TIME, OFFSET: INT}
 # Kinds that are stored as text, whose words may be searched. `_rest` is not among them: see the format page.
 _TEXT_KINDS: Final = (STR, JSON, DECIMAL)
+
+
+Part = TypeVar("Part")
 
 
 def build_index(table: pa.Table, row_group_rows: int) -> IndexContents:
@@ -45,17 +51,30 @@ def column_stats(schema: pa.Schema, contents: IndexContents) -> tuple[ColumnStat
 
 def _column_index(name: str, kind: str, groups: Sequence[pa.Array], blooms: BloomBuilder) -> ColumnIndex:
     values = tuple(len(group) - group.null_count for group in groups)
+    worth = [len(group) >= INDEX_VALUES_ROWS_MIN for group in groups]
     ordered, texts = is_ordered(kind), kind in _TEXT_KINDS
     if ordered or texts:
         groups = [_used(group, len(groups) == 1) for group in groups]
     found = [bounds(group, kind) for group in groups] if ordered else []
+    lists = [value_list(group, kind) if many else None for group, many in zip(groups, worth, strict=True)]
+    zones = [
+        string_zone_map(group) if many and kind == STR and listed is None else None
+        for group, many, listed in zip(groups, worth, lists, strict=True)
+    ]
     return ColumnIndex(
         name,
         values,
         tuple(minimum for minimum, _ in found),
         tuple(maximum for _, maximum in found),
         tuple(blooms.bloom_of(group) for group in groups) if texts else (),
+        _known(lists),
+        _known(zones),
     )
+
+
+def _known(parts: Sequence[Part | None]) -> tuple[Part | None, ...]:
+    """The parts, or none at all when nothing is known of any row group."""
+    return tuple(parts) if any(part is not None for part in parts) else ()
 
 
 def _used(group: pa.Array, whole: bool) -> pa.Array:

@@ -16,6 +16,7 @@ from core.columns import BOOL, FLOAT, INT, TIME, key_of
 from storage.compiled.constants import SALTS
 from storage.segment_index_format import ColumnIndex
 from storage.snapshot import ColumnStats
+from storage.string_zone_maps import decode_string_zone_map
 from storage.token_blooms import BLOCK_BYTES, BloomBuilder, may_hold
 from storage.tokens import tokens
 from storage.zone_maps import Bound, is_ordered
@@ -57,12 +58,29 @@ def column_faults(column: GroupColumn, deep: bool) -> Iterator[tuple[bool, str]]
             lost = tokens_missing(distinct, bloom)
             if lost:
                 yield True, f"{lost} words of column {name!r} are not in the filter of row group {group}"
+        yield from ((True, fault) for fault in _unlisted(column, indexed, distinct, deep))
     if column.stated is not None and is_ordered(kind):
         if values and column.stated.values == 0:
             yield False, f"column {name!r} has values, the manifest says none"
         fault = _excludes(distinct, kind, column.stated.minimum, column.stated.maximum)
         if fault:
             yield False, f"column {name!r} has {fault} in row group {group} outside of the bounds of the manifest"
+
+
+def _unlisted(column: GroupColumn, indexed: ColumnIndex, distinct: pa.Array, deep: bool) -> Iterator[str]:
+    """What value list and string zone map deny although it is there."""
+    name, group = column.field.name, column.group
+    listed = indexed.lists[group] if indexed.lists else None
+    if listed is not None:
+        lost = set(pc.unique(distinct).to_pylist()).difference(listed)
+        if lost:
+            yield f"{len(lost)} values of column {name!r} are not in the list of row group {group}"
+    strings = indexed.string_zones[group] if indexed.string_zones else None
+    if deep and strings is not None:
+        root = decode_string_zone_map(strings)
+        denied = sum(not root.accepts(text) for text in distinct.to_pylist())
+        if denied:
+            yield f"{denied} texts of column {name!r} are not in the string zone map of row group {group}"
 
 
 def _distinct(array: pa.Array) -> pa.Array:

@@ -12,6 +12,7 @@ from core.columns import INT, STR, ColumnKey, field_of
 from core.event_ids import event_ids
 from storage.dedup_index import IdIndex, SortedIds, order_of
 from storage.segment_index_writer import build_index
+from storage.string_zone_maps import string_zone_map
 
 
 def warm_up() -> None:
@@ -26,6 +27,7 @@ def _warm_indexes() -> None:
     texts = pa.array(["a word", None, "another"], pa.string())
     for column in (texts, texts.dictionary_encode()):
         build_index(pa.table([column], pa.schema([field.with_type(column.type)])), row_group_rows=2)
+    string_zone_map(texts)
 
 
 def _warm_ids() -> None:

@@ -1,4 +1,7 @@
-"""Segments with their indexes in a directory, written as a flush writes them but with small row groups."""
+"""Segments with their indexes in a directory, written as a flush writes them but with small row groups.
+
+Their indexes have value lists and string zone maps all the same, lists of at most `values_max` values.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,16 @@ from storage.segment_index import SegmentIndexes
 from storage.segment_writer import write_segments
 from storage.snapshot import Segment, StreamSnapshot
 from storage.stream_settings import StreamSettings
+from storage.value_lists import VALUES_MAX
 
 
 class SegmentStore:
     """Writes segments of one shard; hands out their paths as storage.segment_reader.SegmentFiles does."""
 
-    def __init__(self, directory: Path, row_group_rows: int) -> None:
+    def __init__(self, directory: Path, row_group_rows: int, values_max: int = VALUES_MAX) -> None:
         self.directory = directory
         self._row_group_rows = row_group_rows
+        self._values_max = values_max
         self._numbers = itertools.count()
         temporaries = itertools.count()
         self._objects = LocalObjectStore(str(directory), LocalFileSystem(), lambda: f"{next(temporaries):016x}")
@@ -31,7 +36,11 @@ class SegmentStore:
 
     def write(self, batches: Sequence[pa.RecordBatch], stream: str = "logs") -> list[Segment]:
         """`batches` as segments, one per window of a day."""
-        with mock.patch("storage.segment_writer.ROW_GROUP_ROWS", self._row_group_rows):
+        with (
+            mock.patch("storage.segment_writer.ROW_GROUP_ROWS", self._row_group_rows),
+            mock.patch("storage.segment_index_writer.INDEX_VALUES_ROWS_MIN", 1),
+            mock.patch("storage.value_lists.VALUES_MAX", self._values_max),
+        ):
             return write_segments(
                 batches,
                 "default",

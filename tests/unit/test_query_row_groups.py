@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,13 +19,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from query.executor import Executor
-from query.fragment import KNOWN, Predicate, StreamScan, TimeRange, Words
+from query.fragment import KNOWN, LIKE, Predicate, StreamScan, TimeRange, Words
 from query.merge import run_merge
 from query.parse import parse
 from query.plan import plan
-from query.row_groups import choose_row_groups, row_ranges
+from query.pruning import refuted_by
+from query.row_groups import refuted_row_groups, row_ranges
+from query.search.syntax import Wild
 from query.shape import describe
+from query.text_forms import like_pattern
 from query.worker import Worker
+from storage.segment_index import SegmentIndex
 from storage.snapshot import Segment
 from storage.tokens import tokens
 from tests.support.batches import START_US, memtable_batch, rows_by_meaning
@@ -70,9 +75,10 @@ EVENT = st.fixed_dictionaries(
 OPERATORS = ("=", "<", "<=", ">", ">=")
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> SegmentStore:
-    return SegmentStore(tmp_path_factory.mktemp("row_groups"), ROW_GROUP)
+@pytest.fixture(scope="module", params=[32, 1])
+def store(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> SegmentStore:
+    """With lists of all values; and with lists of one value at most, so that texts have string zone maps."""
+    return SegmentStore(tmp_path_factory.mktemp("row_groups"), ROW_GROUP, request.param)
 
 
 def written(store: SegmentStore, events: list[dict[str, Any]], rest: bool = False) -> tuple[Segment, list[Any]]:
@@ -88,11 +94,15 @@ def written(store: SegmentStore, events: list[dict[str, Any]], rest: bool = Fals
     return segment, rows_by_meaning(pq.read_table(store.path(segment)))
 
 
+def chosen_groups(scan: StreamScan, segment: Segment, index: SegmentIndex) -> Any:
+    return np.array([not reason for reason in refuted_row_groups(scan, segment, index)], bool)
+
+
 def hidden(store: SegmentStore, segment: Segment, scan: StreamScan, wanted: list[bool]) -> list[int]:
     """Rows that are wanted, in row groups that are not chosen."""
     index = store.indexes.get(segment)
     assert index is not None
-    chosen = choose_row_groups(scan, segment, index)
+    chosen = chosen_groups(scan, segment, index)
     assert chosen.shape == (len(index.rows),) and chosen.dtype == bool
     of_row = np.repeat(chosen, index.rows)
     return [row for row, (want, kept) in enumerate(zip(wanted, of_row, strict=True)) if want and not kept]
@@ -185,6 +195,51 @@ def test_texts_and_values_that_are_there(
         )
 
 
+@given(
+    st.lists(EVENT, min_size=1, max_size=30),
+    st.lists(st.text("ablph%_ z4é", max_size=5), min_size=1, max_size=2),
+)
+@FEW_FILES
+def test_forms_of_texts(store: SegmentStore, events: list[Any], likes: list[str]) -> None:
+    segment, rows = written(store, events)
+    patterns = tuple(like_pattern(like, "") for like in likes)
+    forms = [re.compile("".join(_LIKE.get(c, re.escape(c)) for c in like), re.DOTALL) for like in likes]
+    for path, kind in (("message", None), ("mixed", "str"), ("mixed", None), ("mixed", "int")):
+        held = [_texts_as_stored(row, path, kind) for row in rows]
+        wanted = [any(one.fullmatch(text) for one in forms for text in texts) for texts in held]
+        predicate = Predicate(path, kind, "VARCHAR", LIKE, patterns)
+        assert not hidden(store, segment, scan(predicates=(predicate,)), wanted)
+        kept = not refuted_by(segment, None, [predicate])
+        assert kept or not any(wanted)
+
+
+_LIKE = {"%": ".*", "_": "."}
+
+
+def _texts_as_stored(row: dict[Any, Any], path: str, kind: str | None) -> list[str]:
+    return [str(v) for k, v in row.items() if getattr(k, "path", "") == path and kind in (None, k.kind)]
+
+
+@given(st.lists(EVENT, min_size=1, max_size=30), st.lists(st.text("ab%_xz4", max_size=3), max_size=2), st.booleans())
+@FEW_FILES
+def test_conditions_of_several_columns_together(
+    store: SegmentStore, events: list[Any], likes: list[str], number: bool
+) -> None:
+    segment, rows = written(store, events)
+    predicates = [Predicate("message", None, "VARCHAR", LIKE, (like_pattern(like, ""),)) for like in likes]
+    predicates += [Predicate("mixed", "int", "BIGINT", "=", (1, 3))] if number else []
+    wanted = [
+        all(
+            any(re.fullmatch("".join(_LIKE.get(c, re.escape(c)) for c in like), t, re.DOTALL) for t in texts)
+            for like in likes
+        )
+        and (not number or any(v in (1, 3) for k, v in row.items() if getattr(k, "kind", "") == "int"))
+        for row in rows
+        for texts in [_texts_as_stored(row, "message", None)]
+    ]
+    assert not hidden(store, segment, scan(predicates=tuple(predicates)), wanted)
+
+
 BOUND = st.one_of(st.none(), st.integers(-2, 32))
 
 
@@ -208,7 +263,7 @@ def test_where_values_may_stand_in_rest_only_the_time_hides(store: SegmentStore,
     assert segment.has_rest and not hidden(store, segment, scan(**conditions), [True] * len(rows))
     index = store.indexes.get(segment)
     assert index is not None
-    assert not choose_row_groups(scan(time_range=TimeRange(START_US + 31, None), **conditions), segment, index).any()
+    assert not chosen_groups(scan(time_range=TimeRange(START_US + 31, None), **conditions), segment, index).any()
 
 
 def test_row_groups_that_lack_a_word_a_value_or_the_time_are_left_out(store: SegmentStore) -> None:
@@ -218,7 +273,7 @@ def test_row_groups_that_lack_a_word_a_value_or_the_time_are_left_out(store: Seg
     assert index is not None and len(index.rows) == 7
 
     def chosen(**more: Any) -> list[int]:
-        return np.flatnonzero(choose_row_groups(scan(**more), segment, index)).tolist()
+        return np.flatnonzero(chosen_groups(scan(**more), segment, index)).tolist()
 
     assert chosen() == list(range(7))
     assert chosen(words=((Words("message", None, ("beta",)),),)) == [1]
@@ -229,6 +284,32 @@ def test_row_groups_that_lack_a_word_a_value_or_the_time_are_left_out(store: Seg
     assert chosen(time_range=TimeRange(START_US + 8, START_US + 11)) == [2]
     both = {"words": ((Words("message", None, ("beta",)),),), "time_range": TimeRange(START_US + 8, None)}
     assert chosen(**both) == []
+
+
+def test_what_left_a_row_group_out_is_named(tmp_path: Path) -> None:
+    words = ["web-store", "web-cart", "api", "batch"]
+    events = [
+        {"time": row, "message": f"{words[row // ROW_GROUP % 4]} {'ab'[row % 2]}", "mixed": ("int", row % 2 * 9)}
+        for row in range(16)
+    ]
+
+    def reasons(store: SegmentStore, *predicates: Predicate) -> list[str]:
+        segment, _ = written(store, events)
+        index = store.indexes.get(segment)
+        assert index is not None
+        return refuted_row_groups(scan(predicates=predicates), segment, index)
+
+    lists, strings = SegmentStore(tmp_path / "lists", ROW_GROUP), SegmentStore(tmp_path / "strings", ROW_GROUP, 1)
+    web = Predicate("message", None, "VARCHAR", LIKE, (("web-", Wild.ANY, "b"),))
+    assert reasons(lists, web) == ["", "", "zone map of message", "zone map of message"]
+    store_b = Predicate("message", None, "VARCHAR", LIKE, ((Wild.ANY, "store b"), (Wild.ANY, "cart c")))
+    assert reasons(lists, store_b) == ["", *["values of message"] * 3]
+    assert reasons(strings, store_b) == ["", *["prefixes of message"] * 3]
+    between = Predicate("message", None, "VARCHAR", "=", ("web-store ab",))
+    assert reasons(lists, between)[0] == "values of message" and reasons(strings, between)[0] == "prefixes of message"
+    five = Predicate("mixed", None, "BIGINT", "=", (5, 7.5))
+    assert reasons(lists, five) == ["values of mixed"] * 4
+    assert reasons(strings, five) == [""] * 4  # only texts have prefixes
 
 
 # --- what the engine reads of it --------------------------------------------------------------------------------------
@@ -309,7 +390,7 @@ def test_unordered_and_empty_columns(store: SegmentStore) -> None:
     index = store.indexes.get(segment)
     assert index is not None
     found = scan(words=((Words("tags", None, ("a",)),),))
-    assert choose_row_groups(found, segment, index).all()
-    assert not choose_row_groups(scan(words=((Words("none", None, ("a",)),),)), segment, index).any()
-    assert choose_row_groups(scan(predicates=(Predicate("tags", None, "VARCHAR[]", KNOWN),)), segment, index).all()
+    assert chosen_groups(found, segment, index).all()
+    assert not chosen_groups(scan(words=((Words("none", None, ("a",)),),)), segment, index).any()
+    assert chosen_groups(scan(predicates=(Predicate("tags", None, "VARCHAR[]", KNOWN),)), segment, index).all()
     assert isinstance(pq.read_table(store.path(segment)), pa.Table)

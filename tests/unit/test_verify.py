@@ -20,7 +20,8 @@ from storage.fs import LocalFileSystem
 from storage.local_objects import LocalObjectStore
 from storage.manifest import Manifest
 from storage.open_objects import open_object_store
-from storage.segment_index_format import decode_index, encode_index
+from storage.segment_index_format import ColumnIndex, decode_index, encode_index
+from storage.string_zone_maps import string_zone_map
 from storage.verify import verify_storage
 from storage.verify_report import (
     CORRUPT,
@@ -377,17 +378,35 @@ def test_a_file_that_is_no_parquet_although_its_checksum_is_right(store: SmallSt
         assert kinds(store.verify()) == {CORRUPT}
 
 
-def test_a_filter_that_denies_words_is_found_by_a_deep_look(store: SmallStore) -> None:
-    segment = store.manifest().segments[0]
-    path = (store.root / segment.name).with_suffix(".index")
+def reindex(store: SmallStore, change: Callable[[ColumnIndex], ColumnIndex]) -> None:
+    """Put another index beside the first segment, with the checksum that goes with it."""
+    path = (store.root / store.manifest().segments[0].name).with_suffix(".index")
     contents = decode_index(path.read_bytes())
-    empty = [replace(c, blooms=tuple(b and bytes(len(b)) for b in c.blooms)) for c in contents.columns]
-    data = encode_index(replace(contents, columns=tuple(empty)))
+    data = encode_index(replace(contents, columns=tuple(map(change, contents.columns))))
     path.write_bytes(data)
     store.change_segment(0, index_bytes=len(data), index_crc32c=google_crc32c.value(data))
+
+
+def test_a_filter_that_denies_words_is_found_by_a_deep_look(store: SmallStore) -> None:
+    reindex(store, lambda c: replace(c, blooms=tuple(b and bytes(len(b)) for b in c.blooms)))
     assert store.verify(deep=False).findings == []
     report = store.verify(deep=True)
     assert kinds(report) == {WRONG} and "words of column 'message' are not in the filter" in str(report.findings)
+
+
+def test_a_list_that_lacks_a_value_is_found(store: SmallStore) -> None:
+    reindex(store, lambda c: replace(c, lists=(("web",),)) if c.name == "service" else c)
+    report = store.verify(deep=False)
+    assert kinds(report) == {WRONG} and "values of column 'service' are not in the list" in str(report.findings)
+
+
+def test_a_string_zone_map_that_denies_a_text_is_found_by_a_deep_look(store: SmallStore) -> None:
+    reindex(
+        store, lambda c: replace(c, string_zones=(string_zone_map(pa.array(["no"])),)) if c.name == "message" else c
+    )
+    assert store.verify(deep=False).findings == []
+    report = store.verify(deep=True)
+    assert kinds(report) == {WRONG} and "'message' are not in the string zone map" in str(report.findings)
 
 
 # --- the WAL and producers --------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from storage.exports import export_iceberg
 from storage.iceberg.exported import Exported
 from storage.named_snapshot_format import SnapshotSummary
 from storage.named_snapshots import NamedSnapshots
+from storage.open_objects import object_requests
 
 GROUPS = {"query": COORDINATOR_QUERIES_MAX, "control": 4}
 _ENGINE_SHARE: Final = 0.75  # of a query's memory: what the leaves send is the rest, and the engine does not count it
@@ -140,6 +141,7 @@ class CoordinatorActor:
     def status(self) -> dict[str, Any]:
         """The numbers of the coordinator, every shard and reader, the scrubber; what does not answer says why."""
         own = {**self.info(), **self._queries.status(), "delete_failures": self._catalog.delete_failures}
+        own["requests"] = object_requests(self._config.url)
         return {"coordinator": own, **self._backend.status(), "scrub": self._scrubbing.status()}
 
     @ray.method(concurrency_group="control")

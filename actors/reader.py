@@ -17,6 +17,7 @@ from core.limits import ACTOR_CALLS_PENDING_MAX, SHARD_QUERIES_MAX
 from query.fragment import DistributedPlan, Leaf, LeafResult
 from query.tasks import Task, task_snapshots
 from storage.deployment import ShardConfig
+from storage.open_objects import object_requests
 
 GROUPS = {"query": SHARD_QUERIES_MAX, "control": 2}
 
@@ -33,6 +34,7 @@ class ReaderActor:
 
     def __init__(self, config: ShardConfig, number: int) -> None:
         use_steady_allocator()
+        self._url = config.url
         self._worker = make_worker(config, f"reader-{number}", all_shards=True)
 
     @ray.method(concurrency_group="query")
@@ -54,4 +56,5 @@ class ReaderActor:
     def status(self) -> dict[str, Any]:
         """The reader's numbers, with its process and node."""
         node = ray.get_runtime_context().get_node_id()
-        return {"pid": os.getpid(), "node": node, **memory_numbers(), "caches": self._worker.status()}
+        numbers = {**memory_numbers(), "caches": self._worker.status(), "requests": object_requests(self._url)}
+        return {"pid": os.getpid(), "node": node, **numbers}

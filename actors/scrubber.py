@@ -21,6 +21,7 @@ from core.errors import MalamuteError
 from core.limits import ACTOR_CALLS_PENDING_MAX, SCRUB_FIRST_S, STATUS_WAIT_S_MAX
 from storage.deployment import ShardConfig, open_objects
 from storage.fs import LocalFileSystem
+from storage.open_objects import object_requests
 from storage.scrub import Scrubber, ScrubOptions
 from storage.verify import StoragePlace
 
@@ -53,6 +54,7 @@ class ScrubberActor:
         os.nice(NICENESS)
         use_steady_allocator()
         pa.set_cpu_count(1)
+        self._url = plan.config.url
         clock = SystemClock()
         place = StoragePlace(plan.config.url, open_objects(plan.config), LocalFileSystem(), plan.wal_directory, clock)
         self._scrubber = Scrubber(place, plan.options, clock)
@@ -61,7 +63,8 @@ class ScrubberActor:
     def status(self) -> dict[str, Any]:
         """See storage.scrub.Scrubber.status; with process, node and memory."""
         node = ray.get_runtime_context().get_node_id()
-        return {"pid": os.getpid(), "node": node, **memory_numbers(), **self._scrubber.status()}
+        numbers = {**memory_numbers(), **self._scrubber.status(), "requests": object_requests(self._url)}
+        return {"pid": os.getpid(), "node": node, **numbers}
 
 
 class Scrubbing:

@@ -25,6 +25,7 @@ from query.fragment import DistributedPlan, Leaf, LeafResult
 from query.holdings import Teller, Told
 from query.tasks import Task, task_snapshots
 from storage.deployment import ShardConfig, open_configured_shard
+from storage.open_objects import object_requests
 from storage.pins import Pins
 from storage.shard_host import ShardHost
 from storage.warm_up import warm_up
@@ -45,6 +46,7 @@ class ShardActor:
     def __init__(self, config: ShardConfig) -> None:
         use_steady_allocator()
         self._clock = SystemClock()
+        self._url = config.url
         self._host = ShardHost(lambda: open_configured_shard(config, self._clock), self._clock)
         self._worker = make_worker(config, "shard")
         self._teller = Teller()
@@ -125,7 +127,7 @@ class ShardActor:
         node = ray.get_runtime_context().get_node_id()
         numbers = {**memory_numbers(), **self._host.status(), "caches": self._worker.status()}
         numbers["compaction"] = self._spare_time.status()
-        return {"pid": os.getpid(), "node": node, **numbers}
+        return {"pid": os.getpid(), "node": node, "requests": object_requests(self._url), **numbers}
 
     @ray.method(concurrency_group="control")
     def close(self) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
+
+from storage.object_requests import price_usd
 
 
 class Status:
@@ -39,6 +42,23 @@ class Status:
             hits = sum(worker[cache].get("hits", 0) for worker in workers)
             found[cache] = (hits, hits + sum(worker[cache].get("misses", 0) for worker in workers))
         return found
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """What the deployment's processes asked of the object store since they started; {} of a directory.
+
+        Requests by kind (get, head, put, list, delete), bytes_read, bytes_written; of the requests, retries after an
+        error and hedges of late reads.
+        """
+        total: Counter[str] = Counter()
+        for process in (self._numbers["coordinator"], *self.shards, *self.readers, self.scrub):
+            total.update(process.get("requests", {}))
+        return dict(total)
+
+    @property
+    def requests_usd(self) -> float:
+        """An estimate of what these requests would cost at the list price of S3; see storage/object_requests.py."""
+        return price_usd(self.requests)
 
     @property
     def events(self) -> int:

@@ -16,6 +16,7 @@ from core.errors import InvalidSettings
 from core.ids import nearest
 from storage.fs import FileSystem
 from storage.local_objects import LocalObjectStore
+from storage.object_traffic import requests_to, traffic_with
 from storage.objects import ObjectStore
 from storage.remote_objects import RemoteObjectStore
 
@@ -37,6 +38,8 @@ _OPTIONS: Final[dict[str, dict[str, str]]] = {
     "memory": {},
 }
 _STORES: Final = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
+# Copies never overwrite. On S3 that is an upload of one part which is completed if the object is absent.
+_COPIES: Final = {"s3": {"copy_if_not_exists": "multipart"}, "gs": {}, "az": {}}
 _CONTAINER: Final = {"s3": "bucket", "gs": "bucket", "az": "container_name"}
 
 
@@ -62,7 +65,15 @@ def open_object_store(
             raise InvalidSettings(f"storage option {name!r} is not known for {scheme}://: {hint}")
     if scheme == "memory":
         return RemoteObjectStore(MemoryStore(), clock or SystemClock(), name="memory://")
-    return RemoteObjectStore(_remote(scheme, path, given), clock or SystemClock(), name=f"{scheme}://{path}")
+    name = f"{scheme}://{path}"
+    store = _remote(scheme, path, given)
+    return RemoteObjectStore(store, clock or SystemClock(), name=name, traffic=traffic_with(name))
+
+
+def object_requests(url: str) -> dict[str, int]:
+    """What this process has asked of the object store at `url`, see object_requests.py; {} when nothing."""
+    scheme, path = _split(url)
+    return requests_to(f"{scheme}://{path}")
 
 
 def object_address(url: str, key: str) -> str:
@@ -103,6 +114,7 @@ def _remote(scheme: str, path: str, options: dict[str, Any]) -> Any:
             client_options=client,
             retry_config={"max_retries": 0},
             **{_CONTAINER[scheme]: container},
+            **_COPIES[scheme],
             **config,
         )
     except exceptions.BaseError as error:

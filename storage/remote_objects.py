@@ -2,6 +2,9 @@
 
 obstore's own retries are off (open_objects.py), so that this module knows of every attempt. A create whose answer was
 lost may have happened; when a later attempt then finds the object there, its content decides whether it was ours.
+
+A large object is uploaded in parts under a temporary name and then copied to its own by create-if-absent: an upload in
+parts has no such condition in obstore. Reads are hedged where the traffic says so (hedged_reads.py).
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -20,7 +24,29 @@ from obstore import exceptions
 
 from core.clock import Clock
 from core.errors import InvalidSettings, MalamuteError, NotFound, Unavailable, UnknownOutcome
-from storage.objects import AlreadyExists, Data, Listing, ObjectInfo, check_key, check_prefix, joined
+from core.limits import UPLOAD_PART_BYTES, UPLOAD_PARTS_AT_ONCE, UPLOAD_PARTS_BYTES_MIN
+from storage.object_requests import (
+    BYTES_READ,
+    BYTES_WRITTEN,
+    DELETE,
+    GET,
+    HEAD,
+    LIST,
+    LIST_PAGE_KEYS,
+    PUT,
+    RETRIES,
+)
+from storage.object_traffic import Traffic, plain_traffic
+from storage.objects import (
+    TEMPORARY_PREFIX,
+    AlreadyExists,
+    Data,
+    Listing,
+    ObjectInfo,
+    check_key,
+    check_prefix,
+    joined,
+)
 
 _ERROR_CHARACTERS_MAX: Final = 300
 # Query strings may hold signatures.
@@ -35,6 +61,8 @@ _SETTINGS: Final = (
 
 # A listing reports a bucket that is not there as a general error.
 _NO_BUCKET: Final = ("NoSuchBucket", "ContainerNotFound")
+
+_COPY_REQUESTS: Final = 3  # on S3, a copy that is a create: an upload of one part
 
 T = TypeVar("T")
 
@@ -61,6 +89,7 @@ class RemoteObjectStore:
         budget: RetryBudget | None = None,
         sleep: Callable[[float], None] = time.sleep,
         jitter: Callable[[], float] = random.random,
+        traffic: Traffic | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -68,6 +97,8 @@ class RemoteObjectStore:
         self._budget = budget or RetryBudget()
         self._sleep = sleep
         self._jitter = jitter
+        self._traffic = traffic or plain_traffic(clock)
+        self._count = self._traffic.requests.add
 
     def __repr__(self) -> str:
         return f"RemoteObjectStore({self._name!r})"
@@ -75,13 +106,26 @@ class RemoteObjectStore:
     def put_new(self, key: str, data: Data) -> None:
         check_key(key)
         content = joined(data)
+        if len(content) < UPLOAD_PARTS_BYTES_MIN:
+            self._create(key, content, partial(self._put, key, content))
+            return
+        temporary = _temporary_beside(key)
+        try:
+            self._retry("upload", key, partial(self._upload, temporary, content))
+            self._create(key, content, partial(self._copy, temporary, key))
+        finally:
+            with contextlib.suppress(MalamuteError):  # remove_unfinished() finds it too
+                self.delete([temporary])
+
+    def _create(self, key: str, content: bytes, create_once: Callable[[], None]) -> None:
+        """Create `key` by `create_once`, which may be repeated: `content` tells whether what is there then is ours."""
         attempts = 0
 
         def create() -> None:
             nonlocal attempts
             attempts += 1
             try:
-                obstore.put(self._store, key, content, mode="create", use_multipart=False)
+                create_once()
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
                 if attempts == 1 or not self._holds(key, content):
                     raise AlreadyExists(f"object {key!r} is there already", key=key) from error
@@ -93,15 +137,50 @@ class RemoteObjectStore:
         except Unavailable as error:
             raise UnknownOutcome(f"{error}; it may or may not be there") from error
 
+    def _put(self, key: str, content: bytes) -> None:
+        self._count(PUT)
+        self._count(BYTES_WRITTEN, len(content))
+        obstore.put(self._store, key, content, mode="create", use_multipart=False)
+
+    def _upload(self, temporary: str, content: bytes) -> None:
+        self._count(PUT, 2 + -(-len(content) // UPLOAD_PART_BYTES))
+        self._count(BYTES_WRITTEN, len(content))
+        obstore.put(
+            self._store,
+            temporary,
+            content,
+            use_multipart=True,
+            chunk_size=UPLOAD_PART_BYTES,
+            max_concurrency=UPLOAD_PARTS_AT_ONCE,
+        )
+
+    def _copy(self, temporary: str, key: str) -> None:
+        self._count(PUT, _COPY_REQUESTS)
+        obstore.copy(self._store, temporary, key, overwrite=False)
+
     def _holds(self, key: str, content: bytes) -> bool:
         try:
-            return bool(obstore.get(self._store, key).bytes().to_bytes() == content)
+            return self._get(key) == content
         except exceptions.NotFoundError:
             return False  # deleted since, so it is not ours
 
     def get(self, key: str) -> bytes:
         check_key(key)
-        return self._retry("read", key, lambda: bytes(obstore.get(self._store, key).bytes().to_bytes()))
+        return self._retry("read", key, partial(self._get, key))
+
+    def _get(self, key: str) -> bytes:
+        hedged = self._traffic.hedged
+        if hedged is None:
+            self._count(GET)
+            content = bytes(obstore.get(self._store, key).bytes().to_bytes())
+        else:
+            content = bytes(hedged.read(partial(self._begin_get, key)).bytes().to_bytes())
+        self._count(BYTES_READ, len(content))
+        return content
+
+    async def _begin_get(self, key: str) -> Any:
+        self._count(GET)
+        return await obstore.get_async(self._store, key)
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         check_key(key)
@@ -109,36 +188,48 @@ class RemoteObjectStore:
             return b""
 
         def read() -> bytes:
+            self._count(HEAD)
             size = int(obstore.head(self._store, key)["size"])
             wanted = min(length, size - start)
             if wanted <= 0:
                 return b""
+            self._count(GET)
+            self._count(BYTES_READ, wanted)
             return bytes(obstore.get_range(self._store, key, start=start, length=wanted).to_bytes())
 
         return self._retry("read", key, read)
 
     def list(self, prefix: str, after: str | None = None) -> Listing:
         check_prefix(prefix)
+        found = self._retry("list", prefix, partial(self._list, prefix, after))
+        return [info for info in found if not _is_temporary(info.key)]
 
-        def read() -> Listing:
-            found = []
-            for page in obstore.list(self._store, prefix or None, offset=after):
-                for meta in page:
-                    modified_us = int(meta["last_modified"].timestamp() * 1e6)
-                    found.append(ObjectInfo(meta["path"], int(meta["size"]), modified_us))
-            # Some servers treat the offset as inclusive, and none promises an order.
-            return sorted((info for info in found if after is None or info.key > after), key=lambda info: info.key)
-
-        return self._retry("list", prefix, read)
+    def _list(self, prefix: str, after: str | None) -> Listing:
+        self._count(LIST)
+        found = []
+        for page in obstore.list(self._store, prefix or None, offset=after):
+            for meta in page:
+                modified_us = int(meta["last_modified"].timestamp() * 1e6)
+                found.append(ObjectInfo(meta["path"], int(meta["size"]), modified_us))
+        self._count(LIST, max(0, len(found) - 1) // LIST_PAGE_KEYS)
+        # Some servers treat the offset as inclusive, and none promises an order.
+        return sorted((info for info in found if after is None or info.key > after), key=lambda info: info.key)
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
-            check_key(key)
+            if not _is_temporary(key):
+                check_key(key)
             with contextlib.suppress(NotFound):
-                self._retry("delete", key, partial(obstore.delete, self._store, key))
+                self._retry("delete", key, partial(self._delete, key))
+
+    def _delete(self, key: str) -> None:
+        self._count(DELETE)
+        obstore.delete(self._store, key)
 
     def remove_unfinished(self, prefix: str) -> None:
-        """Nothing: an object that was not put whole is not there."""
+        check_prefix(prefix)
+        found = self._retry("list", prefix, partial(self._list, prefix, None))
+        self.delete(info.key for info in found if _is_temporary(info.key))
 
     def local_path(self, key: str) -> str | None:
         return None
@@ -155,12 +246,26 @@ class RemoteObjectStore:
                 raise
             except (exceptions.BaseError, OSError, ValueError) as error:
                 _raise_if_definite(error, key, self._name)
+                pause_s = min(self._budget.pause_s_max, self._budget.pause_s_min * 2 ** (tries - 1)) * self._jitter()
+                pause_s = max(pause_s, self._traffic.tokens.take())
                 elapsed_s = self._clock.steady_s() - start_s
-                if tries >= self._budget.attempts_max or elapsed_s >= self._budget.seconds_max:
+                if tries >= self._budget.attempts_max or elapsed_s + pause_s >= self._budget.seconds_max:
+                    self._traffic.tokens.give_back()
                     spent = f"{tries} attempts in {elapsed_s:.1f} s"
                     raise Unavailable(f"{self._name} cannot {action} {key!r} after {spent}: {_told(error)}") from error
-            pause_s = min(self._budget.pause_s_max, self._budget.pause_s_min * 2 ** (tries - 1))
-            self._sleep(pause_s * self._jitter())
+            self._sleep(pause_s)
+            self._count(RETRIES)
+
+
+def _temporary_beside(key: str) -> str:
+    """A name in the folder of `key` that no object has."""
+    folder, _, name = key.rpartition("/")
+    temporary = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}-{name}"
+    return f"{folder}/{temporary}" if folder else temporary
+
+
+def _is_temporary(key: str) -> bool:
+    return key.rpartition("/")[2].startswith(TEMPORARY_PREFIX)
 
 
 def _raise_if_definite(error: Exception, key: str, name: str) -> None:

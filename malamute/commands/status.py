@@ -6,8 +6,10 @@ import json
 
 from core.clock import SystemClock
 from malamute.commands.store import Choice, open_store
-from malamute.display import count_text, output, remarks, results, shards_table
+from malamute.display import bytes_text, count_text, output, remarks, results, shards_table
 from malamute.display_scrub import scrub_lines
+from malamute.status import Status
+from storage.object_requests import KINDS
 
 
 def run(choice: Choice, as_json: bool) -> bool:
@@ -26,7 +28,18 @@ def run(choice: Choice, as_json: bool) -> bool:
         hits = [f"{cache} {found / asked:.0%}" for cache, (found, asked) in status.cache_hits.items() if asked]
         if hits:
             out.print(f"answered by caches: {', '.join(hits)}", soft_wrap=True)
+        if status.requests:
+            out.print(_requests_text(status), soft_wrap=True)
         for line in scrub_lines(status.scrub, SystemClock().now_us()):
             out.print(line, soft_wrap=True)
         out.print(f"{store.where}: {count_text(status.events)} events; streams: {names}", soft_wrap=True)
     return all(shard["state"] == "serving" and not shard.get("poisoned") for shard in status.shards)
+
+
+def _requests_text(status: Status) -> str:
+    numbers = status.requests
+    kinds = ", ".join(f"{count_text(numbers[kind])} {kind.upper()}" for kind in KINDS if numbers[kind])
+    again = f"{count_text(numbers['retries'])} retries, {count_text(numbers['hedges'])} second requests for late reads"
+    size = f"{bytes_text(numbers['bytes_read'])} read, {bytes_text(numbers['bytes_written'])} written"
+    price = f"about ${status.requests_usd:.4f} at the list price of S3"
+    return f"object store since its processes started: {kinds} ({again}); {size}; {price}"

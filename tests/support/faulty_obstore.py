@@ -37,6 +37,10 @@ class FaultyObstore:
         self._fail("500 internal error", "429 too many requests", "body cut off")
         return obstore.get(store, key)
 
+    async def get_async(self, store: Any, key: str) -> Any:
+        self._fail("500 internal error", "429 too many requests", "body cut off")
+        return await obstore.get_async(store, key)
+
     def head(self, store: Any, key: str) -> Any:
         self._fail("500 internal error")
         return obstore.head(store, key)

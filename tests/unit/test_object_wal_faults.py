@@ -91,7 +91,8 @@ def faults_in_memory(seed: int, batches: int) -> FaultyObstore:
         patch.setattr(remote_objects, "obstore", client)
         # So few attempts that whole operations fail too, and shards are opened again in the middle.
         budget = RetryBudget(attempts_max=3)
-        objects = RemoteObjectStore(MemoryStore(), ManualClock(), budget=budget, sleep=lambda seconds: None)
+        clock = ManualClock()
+        objects = RemoteObjectStore(MemoryStore(), clock, budget=budget, sleep=clock.advance)
         run(objects, client, rng, batches)
     return client
 

@@ -62,7 +62,8 @@ class CoordinatorActor:
         for plan in plans:
             begin_shard(plan, None)  # nothing, unless the last coordinator died while it moved a shard
         self._backend = RayBackend(name, namespace, len(plans), readers, self._clock)
-        Keeper(plans, self._backend.handles).start()
+        self._keeper = Keeper(lambda: plans, self._backend.handles)
+        self._keeper.start()
         self._scrubbing = Scrubbing(scrub)
         self._scrubbing.start()
         self._snapshots = NamedSnapshots(open_objects(config), self._clock, self._catalog)
@@ -141,6 +142,7 @@ class CoordinatorActor:
     def status(self) -> dict[str, Any]:
         """The numbers of the coordinator, every shard and reader, the scrubber; what does not answer says why."""
         own = {**self.info(), **self._queries.status(), "delete_failures": self._catalog.delete_failures}
+        own["keeper"] = self._keeper.status()
         own["requests"] = object_requests(self._config.url)
         return {"coordinator": own, **self._backend.status(), "scrub": self._scrubbing.status()}
 

@@ -30,7 +30,7 @@ from storage.pins import Pins
 from storage.shard_host import ShardHost
 from storage.warm_up import warm_up
 
-GROUPS = {"append": SHARD_APPENDS_MAX, "query": SHARD_QUERIES_MAX, "control": 4}
+GROUPS = {"append": SHARD_APPENDS_MAX, "query": SHARD_QUERIES_MAX, "control": 4, "health": 1}
 
 
 @ray.remote(
@@ -66,6 +66,11 @@ class ShardActor:
     def open(self) -> None:
         """Return when the shard serves; raises why it cannot."""
         self._host.open()
+
+    @ray.method(concurrency_group="health")
+    def health(self) -> str:
+        """The state of the shard, from a thread that is never busy with anything else."""
+        return self._host.state
 
     @ray.method(concurrency_group="append")
     def append(self, request: AppendRequest) -> Ack:

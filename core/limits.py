@@ -175,7 +175,9 @@ ACTOR_CALLS_PENDING_MAX = 64  # unanswered calls of one process to one actor, 2 
 ACTOR_CALLS_RETRY_S = 0.2  # when to come back then: an append takes 10 to 100 ms
 FLUSH_POLL_S = 0.05  # how often a shard looks whether a flush is due
 FLUSH_RETRY_S = 1.0  # pause after a failed flush
-DISK_LOOK_S = 2.0  # how often a coordinator looks for the disk of a shard that waits for it
+SHARD_LOOK_S = 2.0  # how often a coordinator looks whether a shard answers and has its disk
+SHARD_SILENT_LOOKS_MAX = 15  # so often without an answer a shard hangs and is ended: 30 s, a quarter of the
+# time that producers try; the longest silence of one that worked, its machine overloaded for a minute, was 1.7 s
 DISK_LOOK_WAIT_S_MAX = 20.0  # a node that did not say by then whether it has the disk: beginning a process takes 2 s
 CONTROL_WAIT_S_MAX = 60.0  # a question to the coordinator; afterwards it counts as unanswered
 SEGMENT_CACHE_BYTES_DEFAULT = 4 * GIB  # per process, for segments of remote storage

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import Clock
@@ -17,6 +18,7 @@ from core.placement import FIRST, Placement
 from storage.shard import Shard
 from storage.snapshot import StreamSnapshot
 
+WAITS_FOR_DISK: Final = "waiting for its disk"
 REOPEN_INTERVAL_S = 1.0  # between two attempts to open
 
 
@@ -94,6 +96,11 @@ class ShardHost:
         """See Shard.streams."""
         return self._readable().streams()
 
+    @property
+    def state(self) -> str:
+        """See status. Waits for nothing, not even for a shard that is being opened."""
+        return self._state(self._shard)
+
     def status(self) -> dict[str, object]:
         """See Shard.status, with the `reason` of the state and since when it lasts.
 
@@ -132,7 +139,7 @@ class ShardHost:
         if self._fenced is not None:
             return "fenced"
         if isinstance(self._failure, WalMissing):
-            return "waiting for its disk"
+            return WAITS_FOR_DISK
         if shard is None:
             return "recovering"
         return "serving" if shard.poisoned is None else "read-only"

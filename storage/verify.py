@@ -1,8 +1,9 @@
 """Owns the verification of a whole storage, offline or beside a running deployment. Never writes, never deletes.
 
-The walk: format.json and the catalog (verify_manifests.py), then shard by shard (verify_shard.py) the manifests, the
-segments one at a time (verify_segment.py, verify_column.py), their offsets together (verify_offsets.py), the WAL
-(verify_wal.py) and the producers (verify_producers.py). What the findings mean: docs/verify.md.
+The walk: format.json and the catalog (verify_manifests.py), named snapshots (verify_snapshots.py), then shard by shard
+(verify_shard.py) the manifests, the segments one at a time (verify_segment.py, verify_column.py), their offsets
+together (verify_offsets.py), the WAL (verify_wal.py) and the producers (verify_producers.py). What the findings mean:
+docs/verify.md.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from storage.snapshot import Segment
 from storage.verify_manifests import catalog_of, note_strangers, shards_of
 from storage.verify_report import MISSING, Findings, Report
 from storage.verify_shard import ShardTask, verify_shard
+from storage.verify_snapshots import verify_snapshots
 from storage.verify_wal import WalPlace
 
 __all__ = ["Progress", "StoragePlace", "verify_storage"]
@@ -69,6 +71,8 @@ def verify_storage(
     if versions.count == 0 and progress.segments_all:
         found.add(MISSING, CATALOG_PREFIX, "there is no catalog: no query finds a stream, though there are segments")
         catalog = None
+    snapshots, size = verify_snapshots(place.objects, place.clock, shards, found)
+    report.root_objects, report.root_bytes = report.root_objects + snapshots, report.root_bytes + size
     report.take(found)
 
     def on_segment(segment: Segment) -> None:

@@ -24,6 +24,7 @@ from storage.keys import (
     wal_prefix,
 )
 from storage.manifest import Manifest, ManifestStore
+from storage.named_snapshots import leased_names
 from storage.snapshot import Segment
 from storage.verify_ids import verify_ids
 from storage.verify_manifests import check_manifests
@@ -256,7 +257,8 @@ class _ShardCheck:
         named |= {*removed, *map(index_key, removed)}
         named |= run_names(manifest.id_runs) | run_names(newest.id_runs)
         advice = "nothing: the shard removes it when it opens the next time"
-        for key in self._unnamed(keys, named):
+        leased = self._leased()
+        for key in self._unnamed(keys, named | leased) if leased is not None else ():
             if self._report.live and (segment_epoch(key) or 0) >= manifest.epoch:
                 continue
             self._found.add(ORPHAN, key, "no manifest names it: a flush was cut off before it was published", advice)
@@ -268,6 +270,13 @@ class _ShardCheck:
                 self._found.add(ORPHAN, log.key, "the WAL of this shard is not there", "remove it if it is not yours")
             elif position < start and log.size != FENCE_OBJECT_BYTES:
                 self._found.add(ORPHAN, log.key, "all of it is in segments, and it was not removed", advice)
+
+    def _leased(self) -> set[str] | None:
+        """What named snapshots hold; None when one does not read, which is a finding: it may hold anything."""
+        try:
+            return leased_names(self._objects, self._place.clock.now_us())
+        except (Corrupt, Unavailable):
+            return None
 
     def _unnamed(self, keys: Iterable[str], named: set[str]) -> Iterable[str]:
         known = (manifest_prefix(self._task.shard), wal_prefix(self._task.shard))

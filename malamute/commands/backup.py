@@ -12,8 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from cluster.transport import Transport
-from core.clock import SystemClock
-from core.errors import InvalidRequest
+from core.errors import InvalidRequest, NotFound
 from core.limits import BACKUP_LEASE_S
 from malamute.commands.places import open_place
 from malamute.commands.snapshot import time_text
@@ -21,9 +20,8 @@ from malamute.commands.store import Choice, Store, open_store
 from malamute.display import ACCENT, FAINT, bytes_text, count_text, files_text, output, remarks, results, table
 from malamute.snapshot import snapshot_of
 from storage.backup import back_up, backups, check_backup, load_backup
-from storage.catalog import CatalogStore
-from storage.named_snapshot_format import NamedSnapshot, summary_of
-from storage.named_snapshots import NamedSnapshots
+from storage.keys import snapshot_key
+from storage.named_snapshot_format import NamedSnapshot, decode_snapshot, summary_of
 from storage.objects import ObjectStore
 from storage.restore import clone, restore
 from storage.snapshot_files import Copied
@@ -95,18 +93,24 @@ def copy(source: str, storage: str, config: str | None) -> None:
 @contextmanager
 def _held(store: Store, choice: Choice, purpose: str) -> Iterator[tuple[NamedSnapshot, ObjectStore]]:
     """A snapshot of all tenants that is there meanwhile, and the storage that has its files."""
-    transport, clock = Transport(store.deployment), SystemClock()
+    transport = Transport(store.deployment)
     url = str(transport.info["storage"])
     if url.partition("://")[0] == "memory":
         raise InvalidRequest(f"{url} is the memory of the deployment's processes: nobody else can copy it")
     objects = open_place(url, choice.config)
-    snapshots = NamedSnapshots(objects, clock, CatalogStore(objects, clock, transport.info["shards"]))
     name = f"{purpose}-{datetime.now(UTC):%Y%m%dt%H%M%S}"
     transport.ask("take_snapshot", None, name, BACKUP_LEASE_S, timeout_s=600.0)
     try:
-        yield snapshots.get(None, name), objects
+        yield _read(objects, name, url), objects
     finally:
-        snapshots.drop(None, name)
+        transport.ask("drop_snapshot", None, name)
+
+
+def _read(objects: ObjectStore, name: str, url: str) -> NamedSnapshot:
+    try:
+        return decode_snapshot(objects.get(snapshot_key(None, name)), f"snapshot {name!r}")
+    except NotFound as error:
+        raise NotFound(f"the storage {url} is not here: run the command where it can be read") from error
 
 
 @contextmanager

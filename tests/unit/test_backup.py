@@ -16,6 +16,7 @@ from core.ids import ShardId
 from storage import snapshot_files
 from storage.backup import back_up, backup_file_key, backups, check_backup, load_backup
 from storage.catalog import CatalogStore
+from storage.keys import snapshot_key
 from storage.local_objects import LocalObjectStore
 from storage.named_snapshot_format import NamedSnapshot
 from storage.named_snapshots import NamedSnapshots
@@ -25,6 +26,7 @@ from storage.snapshot_files import Copied, files_of
 from storage.storage_format import open_storage
 from storage.stream_settings import StreamSettings
 from storage.verify import StoragePlace, verify_storage
+from storage.verify_report import CORRUPT, MISSING
 from tests.support.shards import (
     STREAM,
     TENANT,
@@ -178,6 +180,23 @@ def test_the_ids_of_a_backup_are_those_of_its_events():
     shard, _ = rig.opened(rig.fs, "/new")
     epoch = shard.open_producer(TENANT, STREAM, "q").epoch
     assert append(shard, "q", epoch, 0, [0, 1, 2, 10, 11]).duplicate_ids == 3
+
+
+def test_verification_looks_at_what_only_a_snapshot_holds():
+    rig = Rig(DEDUP)
+    rig.write()
+    snapshot = rig.snapshot()
+    rig.write()
+    rig.shard.close()
+    assert verdict(rig.fs, "/store") == []
+    (run,) = (run for stream in snapshot.manifests[0].id_runs.values() for run in stream.runs)
+    flip(rig.objects, run.name)
+    assert [(found.kind, found.where) for found in verdict(rig.fs, "/store")] == [(CORRUPT, run.name)]
+    rig.objects.delete([run.name])
+    assert [(found.kind, found.where) for found in verdict(rig.fs, "/store")] == [(MISSING, run.name)]
+    key = snapshot_key(None, snapshot.name)
+    flip(rig.objects, key)
+    assert [(found.kind, found.where) for found in verdict(rig.fs, "/store")] == [(CORRUPT, key)]
 
 
 def test_what_is_damaged_is_neither_backed_up_nor_restored():

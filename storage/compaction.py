@@ -26,13 +26,18 @@ from storage.windows import Window
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A merge that a shard gives out: `numbers` are name parts for what comes out of it."""
+    """A merge that a shard gives out: `numbers` are name parts for what comes out of it, the first names the job."""
 
     shard: ShardId
     epoch: int
     merge: Merge
     settings: StreamSettings
     numbers: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What no other job of the shard is called."""
+        return self.numbers[0]
 
 
 def carry_out(job: Job, objects: ObjectStore, open_segment: OpenSegment, pause: Pause) -> Replacement:
@@ -52,7 +57,7 @@ def carry_out(job: Job, objects: ObjectStore, open_segment: OpenSegment, pause: 
     except BaseException:
         discard(objects, names)
         raise
-    return Replacement(job.epoch, tuple(segment.name for segment in inputs), tuple(outputs))
+    return Replacement(job.name, job.epoch, tuple(segment.name for segment in inputs), tuple(outputs))
 
 
 def discard(objects: ObjectStore, names: list[str]) -> None:

@@ -66,7 +66,7 @@ class CompactionJobs:
         self._objects = objects
         self._clock = clock
         self._lock = threading.Lock()
-        self._leases: dict[tuple[str, ...], _Lease] = {}  # by the names of the inputs
+        self._leases: dict[str, _Lease] = {}  # by the names of the jobs
         self._given_up: dict[str, float] = {}  # name of an input → when to try again
         self._quiet: dict[WindowKey, tuple[frozenset[str], float]] = {}
         self._planned = _Plan()
@@ -90,7 +90,7 @@ class CompactionJobs:
                 settings,
                 tuple(shard.new_number() for _ in range(merge.pieces)),
             )
-            self._leases[_names(merge.inputs)] = _Lease(job, now_s + COMPACTION_LEASE_S, now_s)
+            self._leases[job.name] = _Lease(job, now_s + COMPACTION_LEASE_S, now_s)
             return job
 
     def finish(self, shard: Shard, replacement: Replacement) -> bool:
@@ -99,7 +99,7 @@ class CompactionJobs:
         Raises what Shard.replace raises: then it may be published or not, and nothing is deleted.
         """
         with self._lock:
-            lease = self._leases.pop(replacement.inputs, None)
+            lease = self._leases.pop(replacement.job, None)
         refusal = "its lease has ended" if lease is None else shard.replace(replacement)
         counters = self._counters
         if refusal is not None or lease is None:
@@ -121,7 +121,7 @@ class CompactionJobs:
     def give_up(self, job: Job, reason: str) -> None:
         """A job failed: its inputs are left alone for a while."""
         with self._lock:
-            self._leases.pop(_names(job.merge.inputs), None)
+            self._leases.pop(job.name, None)
             again_s = self._clock.steady_s() + COMPACTION_RETRY_S
             self._given_up.update((segment.name, again_s) for segment in job.merge.inputs)
             self._planned = _Plan()
@@ -163,13 +163,10 @@ class CompactionJobs:
             }
 
     def _expire(self, manifest: Manifest, now_s: float) -> None:
-        ended = [
-            names
-            for names, lease in self._leases.items()
-            if lease.until_s <= now_s or lease.job.epoch != manifest.epoch
-        ]
-        for names in ended:
-            del self._leases[names]
+        leases = self._leases.items()
+        ended = [name for name, lease in leases if lease.until_s <= now_s or lease.job.epoch != manifest.epoch]
+        for name in ended:
+            del self._leases[name]
         self._given_up = {name: until_s for name, until_s in self._given_up.items() if until_s > now_s}
         if ended:
             self._planned = _Plan()
@@ -182,7 +179,8 @@ class CompactionJobs:
         merges: list[Merge] = []
         if manifest.sealed <= manifest.served:
             self._note_quiet(own, now_s)
-            busy = {name for names in self._leases for name in names} | self._given_up.keys()
+            leased = {segment.name for lease in self._leases.values() for segment in lease.job.merge.inputs}
+            busy = leased | self._given_up.keys()
             now_us = self._clock.now_us()
 
             def is_cold(key: WindowKey) -> bool:
@@ -201,10 +199,6 @@ class CompactionJobs:
             known, since_s = self._quiet.get(key, (frozenset(), now_s))
             quiet[key] = (flushed, since_s if flushed <= known or not flushed - known else now_s)
         self._quiet = quiet
-
-
-def _names(segments: Sequence[Segment]) -> tuple[str, ...]:
-    return tuple(segment.name for segment in segments)
 
 
 def _by_level(segments: Sequence[Segment]) -> dict[int, int]:

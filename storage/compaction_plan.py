@@ -2,12 +2,12 @@
 
 Segments of one tenant, stream, window and shard are merged with each other only.
 
-*Tiers*: flushed segments (level 0) are gathered until they fill a segment of the target size, which has level 1; of
-many small ones a few dozen at a time are merged on the way, so that each row is copied once per factor of a few dozen.
+*Tiers*: flushed segments (level 0) wait until they fill a few of the target size, and are merged into these; of many
+small ones a few dozen at a time are merged on the way, so that each row is copied once per factor of a few dozen.
 *Cold*: what is small in a window that ended and has been quiet since is merged, however little it is.
-*Levels*: when a few segments of a level overlap at one key, they are merged into as many with disjoint ranges, one
-level up. Those share their range with as many others of their level as were made since, and so on: a level's ranges are
-narrower by that factor than those of the level below, and each row is copied once per level.
+*Levels*: a merge makes segments of disjoint ranges of the sort key. When a few of a level overlap at one key, they are
+merged into as many, one level up. Those overlap with others made so, and so on: each level's ranges are narrower by
+that factor than those of the level below, and each row is copied once per level.
 
 Newest windows come first, and in a window whatever removes most files per row copied.
 """
@@ -100,38 +100,38 @@ def plan_window(
     segments: Sequence[Segment], sort_key: Sequence[str], rules: CompactionRules, cold: bool
 ) -> list[Merge]:
     """The merges of one window; see plan()."""
-    return [*_tiers(segments, rules, cold), *_levels(segments, tuple(sort_key), rules)]
+    merges = _tiers(segments, rules, cold)
+    taken = {segment.name for merge in merges for segment in merge.inputs}
+    return [*merges, *_levels([s for s in segments if s.name not in taken], tuple(sort_key), rules)]
 
 
 def _tiers(segments: Sequence[Segment], rules: CompactionRules, cold: bool) -> list[Merge]:
+    flushed = [segment for segment in segments if segment.level == 0]
+    # Large ones first: few of them are enough, and the small ones are not copied with them.
+    flushed.sort(key=lambda segment: (-_tier(segment, rules), segment.first_offset))
     merges: list[Merge] = []
-    # Large ones first: few of them fill a segment, and the small ones are not copied with them.
-    waiting = sorted(
-        (segment for segment in segments if segment.level == 0),
-        key=lambda segment: (-_tier(segment, rules), segment.first_offset),
-    )
-    while rules.fill(waiting) >= 1:
-        count = next(count for count in range(1, len(waiting) + 1) if rules.fill(waiting[:count]) >= 1)
-        if count > rules.inputs_max:
-            break
-        merges.append(_to_level_1(waiting[:count], rules))
-        waiting = waiting[count:]
-    small = [segment for segment in segments if segment.level and rules.fill([segment]) < _FULL]
-    if cold and len(small) + len(waiting) > 1:
-        rest = sorted([*waiting, *small], key=lambda segment: segment.first_offset)
-        return [*merges, *(_to_level_1(part, rules) for part in _parts(rest, rules.inputs_max) if len(part) > 1)]
+    waiting: list[Segment] = []
+    for part in _parts(flushed, rules):
+        if rules.fill(part) >= rules.level_factor:
+            # As if it had been merged to level 1 first, without copying it twice.
+            merges.append(_merge(part, 2, rules))
+        else:
+            waiting += part
+    if cold:
+        small = [segment for segment in segments if segment.level and rules.fill([segment]) < _FULL]
+        waiting = sorted([*waiting, *small], key=lambda segment: segment.first_offset)
+        return [*merges, *(_merge(part, 1, rules) for part in _parts(waiting, rules) if len(part) > 1)]
     by_tier: dict[int, list[Segment]] = defaultdict(list)
     for segment in waiting:
         by_tier[_tier(segment, rules)].append(segment)
-    for tier in sorted(by_tier):
-        for part in _parts(by_tier[tier], rules.inputs_max):
-            if len(part) == rules.inputs_max:
-                merges.append(Merge(tuple(part), 0, 1))
+    for _, of_tier in sorted(by_tier.items()):
+        full = (part for part in _parts(of_tier, rules) if len(part) == rules.inputs_max)
+        merges += [_merge(part, 1 if rules.fill(part) >= 1 else 0, rules) for part in full]
     return merges
 
 
-def _to_level_1(segments: Sequence[Segment], rules: CompactionRules) -> Merge:
-    return Merge(tuple(segments), 1, max(1, round(rules.fill(segments))))
+def _merge(segments: Sequence[Segment], level: int, rules: CompactionRules) -> Merge:
+    return Merge(tuple(segments), level, max(1, round(rules.fill(segments))))
 
 
 def _tier(segment: Segment, rules: CompactionRules) -> int:
@@ -139,8 +139,16 @@ def _tier(segment: Segment, rules: CompactionRules) -> int:
     return math.floor(math.log(max(rules.fill([segment]), 1e-9), rules.inputs_max))
 
 
-def _parts(segments: Sequence[Segment], size: int) -> list[list[Segment]]:
-    return [list(segments[at : at + size]) for at in range(0, len(segments), size)]
+def _parts(segments: Sequence[Segment], rules: CompactionRules) -> list[list[Segment]]:
+    """The segments, in their order, as many at a time as one merge takes."""
+    parts: list[list[Segment]] = []
+    part: list[Segment] = []
+    for segment in segments:
+        part.append(segment)
+        if len(part) == rules.inputs_max or rules.fill(part) >= rules.level_factor:
+            parts.append(part)
+            part = []
+    return [*parts, part] if part else parts
 
 
 def _levels(segments: Sequence[Segment], sort_key: tuple[str, ...], rules: CompactionRules) -> list[Merge]:
@@ -148,7 +156,7 @@ def _levels(segments: Sequence[Segment], sort_key: tuple[str, ...], rules: Compa
     for level in range(1, rules.levels_max):
         of_level = [segment for segment in segments if segment.level == level and segment.sort_key == sort_key]
         while (deepest := _deepest(of_level, rules.level_factor)) is not None:
-            merges.append(Merge(tuple(deepest), level + 1, max(1, round(rules.fill(deepest)))))
+            merges.append(_merge(deepest, level + 1, rules))
             taken = {segment.name for segment in deepest}
             of_level = [segment for segment in of_level if segment.name not in taken]
     return merges

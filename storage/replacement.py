@@ -11,8 +11,9 @@ from storage.snapshot import Segment
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """Segments of one stream, by name, and those that hold the same rows instead, written under `epoch`."""
+    """Segments of one stream, by name, and those that hold the same rows instead, written by `job` under `epoch`."""
 
+    job: str
     epoch: int
     inputs: tuple[str, ...]
     outputs: tuple[Segment, ...]

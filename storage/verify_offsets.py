@@ -27,6 +27,12 @@ def runs_of(offsets: Any) -> tuple[Any, int]:
     return np.stack([starts, ends], axis=1).astype(np.int64), repeated
 
 
+def runs_from(runs: Any, first: int) -> Any:
+    """The runs of the offsets from `first` on."""
+    cut = np.maximum(runs, first)
+    return cut[cut[:, 0] < cut[:, 1]]
+
+
 def joined(runs: Any) -> tuple[Any, list[Range]]:
     """(runs sorted, those that touch or overlap made one; the ranges that were there more than once)."""
     if len(runs) == 0:

@@ -28,7 +28,7 @@ from storage.named_snapshots import leased_names
 from storage.snapshot import Segment
 from storage.verify_ids import verify_ids
 from storage.verify_manifests import check_manifests
-from storage.verify_offsets import Coverage, Range, count_of, ranges_text
+from storage.verify_offsets import Coverage, Range, count_of, ranges_text, runs_from
 from storage.verify_producers import WalRecords
 from storage.verify_report import (
     CORRUPT,
@@ -127,19 +127,20 @@ class _ShardCheck:
     # --- segments -------------------------------------------------------------------------------------------------
 
     def _segments(self, manifest: Manifest, settled: int) -> None:
-        """Verify the segments not seen yet; those from the floor `settled` on, and no others, add to the offsets."""
+        """Verify the segments not seen yet; their events from the offset `settled` on, and no others, are counted.
+
+        What was merged meanwhile holds events that were counted where they were before.
+        """
         fresh = {segment.name: segment for segment in manifest.segments if segment.name not in self._verified}
         for segment in sorted(fresh.values(), key=lambda item: (item.first_offset, item.name)):
             self._verified.add(segment.name)
-            counts = segment.first_offset >= settled
-            if counts:
-                self._coverage.settle(min(segment.first_offset, manifest.wal_floor))
-            self._segment(segment, manifest, counts)
+            self._coverage.settle(min(max(segment.first_offset, settled), manifest.wal_floor))
+            self._segment(segment, manifest, settled)
             self._task.on_segment(segment)
         self._coverage.settle(manifest.wal_floor)
         self._gaps(self._coverage.take_gaps(), manifest)
 
-    def _segment(self, segment: Segment, manifest: Manifest, counts: bool) -> None:
+    def _segment(self, segment: Segment, manifest: Manifest, settled: int) -> None:
         found = Findings(self._task.shard)
         seen = verify_segment(self._objects, segment, self._task.shard, self._task.deep, found)
         if self._streams is not None and (segment.tenant, segment.stream) not in self._streams:
@@ -155,8 +156,8 @@ class _ShardCheck:
         self._report.segment_events += seen.rows
         if seen.runs is None:
             self._coverage.add_unknown(segment.first_offset, segment.last_offset)
-        elif counts:
-            self._doubles(self._coverage.add(seen.runs), segment, manifest)
+        else:
+            self._doubles(self._coverage.add(runs_from(seen.runs, settled)), segment, manifest)
 
     def _no_longer_named(self, segment: Segment) -> bool:
         try:

@@ -96,9 +96,9 @@ class SmallStore:
         self.change_manifest(change)
 
 
-def begin(objects: ObjectStore, wal_directory: str | None) -> Shard:
+def begin(objects: ObjectStore, wal_directory: str | None, clock: ManualClock | None = None) -> Shard:
     """A new storage of one shard with two streams; its shard is open."""
-    clock = ManualClock(START_US)
+    clock = clock or ManualClock(START_US)
     open_storage(objects, 1)
     catalog = CatalogStore(objects, clock, 1)
     for stream in STREAMS:

@@ -1,0 +1,263 @@
+"""Compaction of one shard: what is replaced, refused, deleted, and what every crash in between leaves."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from core.clock import ManualClock
+from core.errors import InvariantViolation, Unavailable
+from storage.compaction_jobs import CompactionJobs
+from storage.keys import index_key, segments_prefix
+from storage.manifest import ManifestStore
+from storage.objects import ObjectStore
+from storage.replacement import Replacement
+from storage.shard import Shard
+from tests.support.compacted import GRACE_S, Compaction
+from tests.support.shards import STREAM, TENANT, append, check_exactly_once, objects_on, open_on, stored_rows
+from tests.support.simfs import SimFileSystem
+
+
+class Life:
+    """A shard with one producer, and its compaction."""
+
+    def __init__(self, fs: SimFileSystem | None = None) -> None:
+        self.fs = fs or SimFileSystem()
+        self.clock = ManualClock()
+        self.objects: ObjectStore = objects_on(self.fs)
+        self.sent = 0
+        self.open()
+
+    def open(self) -> None:
+        self.shard: Shard = open_on(self.fs, clock=self.clock, objects=self.objects)
+        self.compaction = Compaction(self.shard, self.objects, self.clock)
+        self.epoch = self.shard.open_producer(TENANT, STREAM, "p").epoch
+        self.sequence = 0
+
+    def write(self, rows: int = 3) -> None:
+        append(self.shard, "p", self.epoch, self.sequence, range(self.sent, self.sent + rows))
+        self.sequence += 1
+        self.sent += rows
+
+    def flush(self, times: int = 1) -> None:
+        for _ in range(times):
+            self.write()
+            self.shard.flush()
+
+    def files(self) -> set[str]:
+        return {info.key for info in self.objects.list(segments_prefix(0))}
+
+    def check(self) -> None:
+        rows = stored_rows(self.shard, self.objects)
+        check_exactly_once(rows, set(range(self.sent)), set(range(self.sent)))
+
+
+def test_flushed_segments_become_few_and_files_go_after_the_grace() -> None:
+    life = Life()
+    life.flush(12)
+    flushed = life.files()
+    assert life.compaction.run() > 2
+    life.check()
+    segments = life.shard.manifest.segments
+    assert len(segments) < 8 and max(segment.level for segment in segments) == 3
+    live = {key for segment in segments for key in (segment.name, index_key(segment.name))}
+    assert life.files() > flushed | live  # a query that began before still reads them
+    assert life.shard.collect_garbage(GRACE_S) == 0
+    life.clock.advance(GRACE_S)
+    assert life.shard.collect_garbage(GRACE_S) > 12
+    assert life.files() == live
+    assert not life.shard.manifest.removed
+    life.check()
+
+
+def test_a_window_that_went_cold_is_finished() -> None:
+    life = Life()
+    life.flush(2)
+    assert life.compaction.run() == 0
+    life.clock.advance(86_400)
+    assert life.compaction.run() == 1
+    assert [segment.level for segment in life.shard.manifest.segments] == [1]
+    life.check()
+
+
+def test_appends_flushes_and_other_merges_go_on_during_a_merge() -> None:
+    life = Life()
+    life.flush(6)
+    one, other = life.compaction.jobs.take(life.shard), life.compaction.jobs.take(life.shard)
+    assert one is not None and other is not None
+    assert not {s.name for s in one.merge.inputs} & {s.name for s in other.merge.inputs}
+    merged = life.compaction.merged(one)
+    life.flush()
+    life.write()
+    assert life.compaction.jobs.finish(life.shard, life.compaction.merged(other))
+    assert life.compaction.jobs.finish(life.shard, merged)
+    life.check()
+
+
+def refused(life: Life, replacement: Replacement) -> None:
+    """The replacement is refused, and nothing of it is left."""
+    manifest, before = life.shard.manifest, life.files()
+    outputs = {key for s in replacement.outputs for key in (s.name, index_key(s.name))}
+    assert outputs <= before
+    assert not life.compaction.jobs.finish(life.shard, replacement)
+    assert life.shard.manifest == manifest
+    assert life.files() == before - outputs
+    life.check()
+
+
+def test_a_replacement_is_refused_when_an_input_is_gone() -> None:
+    life = Life()
+    life.flush(3)
+    late = Compaction(life.shard, life.objects, life.clock)
+    job = late.jobs.take(life.shard)
+    assert job is not None
+    merged = late.merged(job)
+    life.compaction.run()
+    life.compaction = late
+    refused(life, merged)
+
+
+def test_a_replacement_of_another_epoch_or_without_a_lease_is_refused() -> None:
+    life = Life()
+    life.flush(3)
+    job = life.compaction.jobs.take(life.shard)
+    assert job is not None
+    merged = life.compaction.merged(job)
+    before = life.compaction.jobs
+    life.shard.abandon()
+    life.open()
+    assert merged.refusal(life.shard.manifest) == "it was made under epoch 1, the shard has 2"
+    assert not {segment.name for segment in merged.outputs} & life.files()  # orphans of the epoch before
+    assert not before.finish(life.shard, merged)
+    life.compaction.run()
+    life.check()
+    life.flush(3)
+    job = life.compaction.jobs.take(life.shard)
+    assert job is not None
+    merged = life.compaction.merged(job)
+    life.clock.advance(10_000)
+    life.compaction.jobs.take(life.shard)
+    refused(life, merged)
+
+
+def test_rows_that_do_not_match_are_an_invariant_violation() -> None:
+    life = Life()
+    life.flush(3)
+    job = life.compaction.jobs.take(life.shard)
+    assert job is not None
+    merged = life.compaction.merged(job)
+    short = Replacement(merged.job, merged.epoch, merged.inputs[:2], merged.outputs)
+    with pytest.raises(InvariantViolation, match="CMP-1"):
+        life.shard.replace(short)
+    life.check()
+
+
+def test_a_failed_merge_leaves_nothing_and_is_left_alone_for_a_while() -> None:
+    life = Life()
+    life.flush(3)
+    before = life.files()
+    job = life.compaction.jobs.take(life.shard)
+    assert job is not None
+    steps = 0
+
+    def fail() -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 12:
+            raise Unavailable("the disk is full")
+
+    with pytest.raises(Unavailable):
+        life.compaction.merged(job, fail)
+    assert life.files() == before
+    life.compaction.jobs.give_up(job, "the disk is full")
+    assert life.compaction.run() == 0
+    status = life.compaction.jobs.status(life.shard.manifest)
+    assert (status["compactions_failed"], status["last_compaction_error"]) == (1, "the disk is full")
+    life.clock.advance(1_000)
+    assert life.compaction.run() == 1
+    life.check()
+
+
+def test_a_sealed_shard_is_not_compacted() -> None:
+    life = Life()
+    life.flush(3)
+    job = life.compaction.jobs.take(life.shard)
+    assert job is not None
+    merged = life.compaction.merged(job)
+    life.shard.seal(2)
+    refused(life, merged)
+    assert Compaction(life.shard, life.objects, life.clock).run() == 0
+
+
+def test_garbage_waits_for_the_versions_that_name_it() -> None:
+    """No manifest that is kept names a file that is gone."""
+    life = Life()
+    life.flush(3)
+    life.compaction.run()
+    life.clock.advance(GRACE_S)
+    life.shard.collect_garbage(GRACE_S)
+    manifests = [life.objects.get(info.key) for info in life.objects.list("shards/0000/manifest/")]
+    assert len(manifests) == 2  # the replacement, and that its inputs are forgotten
+    assert ManifestStore(life.objects, life.shard.options.shard, life.clock).load() == life.shard.manifest
+
+
+def crash_states(seed: int, steps: int = 14) -> int:
+    """Power cuts after any operation of appends, flushes, merges and garbage collection; how many states."""
+    rng = random.Random(seed)
+    life = Life()
+    checked = 0
+
+    def observe(operation: str, path: str) -> None:
+        nonlocal checked
+        if rng.random() < 0.06:
+            acknowledged = set(range(life.sent))
+            for state in life.fs.crash_states(rng, 2):
+                check_recovered(state, life.clock, acknowledged, set(range(life.sent + 10)))
+                checked += 1
+
+    life.fs.after_operation = observe
+    for _ in range(steps):
+        action = rng.random()
+        if action < 0.45:
+            life.flush()
+        elif action < 0.75:
+            life.compaction.step()
+        elif action < 0.85:
+            life.write()
+        else:
+            life.clock.advance(GRACE_S)
+            life.shard.collect_garbage(GRACE_S)
+    life.fs.after_operation = None
+    life.check()
+    return checked
+
+
+def check_recovered(state: SimFileSystem, clock: ManualClock, acknowledged: set[int], sent: set[int]) -> None:
+    """Everything acknowledged is there once; nothing is left that neither the manifest nor garbage collection knows."""
+    objects = objects_on(state)
+    shard = open_on(state, clock=clock, objects=objects)
+    check_exactly_once(stored_rows(shard, objects), acknowledged, sent)
+    manifest = shard.manifest
+    named = {*(segment.name for segment in manifest.segments), *(segment.name for segment in manifest.removed)}
+    found = {info.key for info in objects.list(segments_prefix(0))}
+    assert found <= named | set(map(index_key, named)), "leaked"
+    assert {segment.name for segment in manifest.segments} <= found
+    Compaction(shard, objects, clock).run()
+    check_exactly_once(stored_rows(shard, objects), acknowledged, sent)
+    shard.abandon()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_power_cuts_at_any_step_lose_and_leak_nothing(seed: int) -> None:
+    assert crash_states(seed) > 5
+
+
+def test_jobs_of_a_shard_are_counted() -> None:
+    life = Life()
+    life.flush(9)
+    life.compaction.run()
+    status = life.compaction.jobs.status(life.shard.manifest)
+    assert status["compactions"] > 0 and status["compacted_rows"] >= 27
+    assert sum(status["segments_by_level"].values()) == len(life.shard.manifest.segments)
+    assert isinstance(life.compaction.jobs, CompactionJobs)

@@ -21,6 +21,8 @@ from sqlglot.errors import SqlglotError
 from core.errors import InvalidQuery
 from query.dialect import DIALECT, render
 from query.executor import Executor
+from storage.value_lists import VALUES_MAX
+from tests.support.file_indexes import FileIndexes
 from tests.support.query_data import Data
 from tests.support.query_generator import Query, generate
 from tests.support.query_oracle import Oracle, ours, theirs
@@ -73,6 +75,8 @@ def spread(data: Data, directory: Path, executor: Executor, switch: Switch = Swi
         shards = Shards(directory, executor, readers=switch.readers)
         if not switch.states:
             shards.states = None
+        # Lists of all values on some, and string zone maps of most texts on others.
+        shards.indexes = FileIndexes(test_query_shards.ROW_GROUP, (VALUES_MAX, 1)[(data.shards + data.parts) % 2])
         for stream in data.streams:
             shards.add(stream.name, [dict(event) for event in stream.events], switch.parts or data.parts)
     return shards

@@ -24,6 +24,7 @@ def without_pruning() -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(patch.object(tasks, "refuted_by", lambda *_: ""))
         stack.enter_context(patch.object(worker, "batch_may_match", lambda *_: True))
+        stack.enter_context(patch.object(worker, "refuted_row_groups", lambda *of: [""] * len(of[-1].rows)))
         stack.enter_context(patch.object(worker, "open_conditions", lambda scan, _: list(scan.conditions)))
         yield
 

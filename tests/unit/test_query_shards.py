@@ -36,6 +36,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result"
 
 NOW_US = START_US + 3_600_000_000
 SHARDS = 3
+ROW_GROUP = 128  # rows
 
 Event = dict[str, tuple[str, Any]]  # path → (kind, value); "rest:" before a path puts it in _rest
 
@@ -96,7 +97,7 @@ def to_batch(events: list[tuple[int, Event]], first_offset: int) -> pa.RecordBat
 
 
 def to_segment(batch: pa.RecordBatch, stream: str, path: Path) -> Segment:
-    pq.write_table(pa.table(batch), path, row_group_size=128)
+    pq.write_table(pa.table(batch), path, row_group_size=ROW_GROUP)
     columns = []
     for arrow_field, array in zip(batch.schema, batch.columns, strict=True):
         key = key_of(arrow_field)
@@ -139,6 +140,7 @@ class Shards:
     last_stats: LeafStats = field(default_factory=LeafStats)
     readers: int = 0
     states: StateCache | None = field(default_factory=memory_states)
+    indexes: Any = None
 
     def add(self, stream: str, events: list[Event], parts: int = 3) -> None:
         """Spread `events` over the shards: each has `parts` segments and as many memtable batches."""
@@ -167,7 +169,7 @@ class Shards:
 
     def queries(self) -> Queries:
         """A coordinator over the shards as they are now."""
-        backend = LocalBackend(self.snapshots, self.executor, self.readers, self.states)
+        backend = LocalBackend(self.snapshots, self.executor, self.readers, self.states, self.indexes)
         streams = FixedStreams([StreamSettings(name) for name in self.events])
         return Queries(backend, self.executor, ManualClock(NOW_US), streams, FixedSnapshots())
 

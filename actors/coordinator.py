@@ -14,12 +14,15 @@ import ray
 
 from actors.fleet import RayBackend
 from actors.keeper import Keeper
-from actors.placement import ShardPlan, begin_shard
+from actors.placement import ShardPlan
+from actors.scaling import Scaling
 from actors.scrubber import Scrubbing, ScrubPlan
+from core.append import Ack, AppendRequest
 from core.clock import SystemClock
 from core.errors import NotFound
 from core.ids import ShardId
 from core.limits import ACTOR_CALLS_PENDING_MAX, COORDINATOR_QUERIES_MAX, RETRY_SECONDS_DEFAULT
+from core.placement import Placement
 from query.coordinate import Queries
 from query.executor import Executor
 from query.fragment import DistributedPlan
@@ -33,6 +36,7 @@ from storage.iceberg.exported import Exported
 from storage.named_snapshot_format import SnapshotSummary
 from storage.named_snapshots import NamedSnapshots
 from storage.open_objects import object_requests
+from storage.placements import PlacementStore
 
 GROUPS = {"query": COORDINATOR_QUERIES_MAX, "control": 4}
 _ENGINE_SHARE: Final = 0.75  # of a query's memory: what the leaves send is the rest, and the engine does not count it
@@ -48,40 +52,61 @@ _ENGINE_SHARE: Final = 0.75  # of a query's memory: what the leaves send is the 
 class CoordinatorActor:
     """The coordinator of a deployment, named `<deployment>.coordinator`."""
 
-    def __init__(
-        self, name: str, namespace: str, plans: tuple[ShardPlan, ...], readers: int, scrub: ScrubPlan | None
-    ) -> None:
-        self._config = config = plans[0].config
+    def __init__(self, name: str, namespace: str, template: ShardPlan, readers: int, scrub: ScrubPlan | None) -> None:
+        self._config = config = template.config
         self._clock = SystemClock()
-        self._catalog = CatalogStore(open_objects(config), self._clock, len(plans))
+        objects = open_objects(config)
+        self._catalog = CatalogStore(objects, self._clock, config.shards)
         executor = Executor(
             threads=config.query_threads,
             memory_bytes=int(config.query_bytes_max * _ENGINE_SHARE),
             temp_directory=spill_directory(config, "coordinator"),
         )
-        for plan in plans:
-            begin_shard(plan, None)  # nothing, unless the last coordinator died while it moved a shard
-        self._backend = RayBackend(name, namespace, len(plans), readers, self._clock)
-        self._keeper = Keeper(lambda: plans, self._backend.handles)
+        self._backend = RayBackend(name, namespace, readers, self._clock)
+        placements = PlacementStore(objects, self._clock, config.shards)
+        grace_s = config.query_seconds_max
+        self._scaling = Scaling(template, objects, placements, self._backend, self._clock, grace_s)
+        self._scaling.start()
+        self._keeper = Keeper(lambda: self._scaling.plans, self._backend.handles)
         self._keeper.start()
         self._scrubbing = Scrubbing(scrub)
         self._scrubbing.start()
-        self._snapshots = NamedSnapshots(open_objects(config), self._clock, self._catalog)
+        self._snapshots = NamedSnapshots(objects, self._clock, self._catalog)
         self._queries = Queries(
             self._backend, executor, self._clock, self._catalog, self._snapshots, config.query_seconds_max
         )
 
     @ray.method(concurrency_group="control")
     def info(self) -> dict[str, Any]:
-        """What a client needs to route: number of shards, defaults, process."""
+        """What a client needs to route: placement, defaults, process."""
         config = self._config
         return {
             "pid": os.getpid(),
             "node": ray.get_runtime_context().get_node_id(),
-            "shards": self._backend.shards,
+            "placement": self._scaling.placements.current,
             "storage": config.url,
             "durability": config.durability,
         }
+
+    @ray.method(concurrency_group="control")
+    def placement(self) -> Placement:
+        """The placement in force."""
+        return self._scaling.placements.current
+
+    @ray.method(concurrency_group="control")
+    def last_word(self, shard: int, request: AppendRequest) -> Ack:
+        """See storage.scaling.last_word."""
+        return self._scaling.last_word(shard, request)
+
+    @ray.method(concurrency_group="control")
+    def scale(self, count: int) -> dict[str, Any]:
+        """See actors.scaling.Scaling.scale."""
+        return self._scaling.scale(count)
+
+    @ray.method(concurrency_group="control")
+    def placement_status(self) -> dict[str, Any]:
+        """See actors.scaling.Scaling.status."""
+        return self._scaling.status()
 
     @ray.method(concurrency_group="control")
     def ensure_stream(self, tenant: str, settings: StreamSettings | None, stream: str) -> StreamSettings:
@@ -142,8 +167,9 @@ class CoordinatorActor:
     def status(self) -> dict[str, Any]:
         """The numbers of the coordinator, every shard and reader, the scrubber; what does not answer says why."""
         own = {**self.info(), **self._queries.status(), "delete_failures": self._catalog.delete_failures}
-        own["keeper"] = self._keeper.status()
+        own["placement"] = self._scaling.status()
         own["requests"] = object_requests(self._config.url)
+        own["keeper"] = self._keeper.status()
         return {"coordinator": own, **self._backend.status(), "scrub": self._scrubbing.status()}
 
     @ray.method(concurrency_group="control")
@@ -154,7 +180,7 @@ class CoordinatorActor:
     @ray.method(concurrency_group="control")
     def take_snapshot(self, tenant: str | None, name: str, ttl_s: float | None) -> SnapshotSummary:
         """See storage.named_snapshots.NamedSnapshots.take."""
-        shards = [ShardId(number) for number in range(self._backend.shards)]
+        shards = [ShardId(number) for number in self._backend.shards]
         return self._snapshots.take(tenant, name, ttl_s, shards, self.flush)
 
     @ray.method(concurrency_group="control")

@@ -21,35 +21,51 @@ from query.tasks import Task, reader_worker, shard_worker
 
 
 class RayBackend:
-    """The shard and reader actors of a deployment, by their names as workers."""
+    """The shard and reader actors of a deployment, by their names as workers. No shards before serve()."""
 
-    def __init__(self, deployment: str, namespace: str, shards: int, readers: int, clock: Clock) -> None:
-        self.shards = shards
+    def __init__(self, deployment: str, namespace: str, readers: int, clock: Clock) -> None:
+        self.shards: tuple[int, ...] = ()
         self.readers = tuple(reader_worker(number) for number in range(readers))
+        self._deployment = deployment
+        self._namespace = namespace
         self._clock = clock
-        self._shards = tuple(shard_worker(number) for number in range(shards))
-        self.handles = {
-            worker: ray.get_actor(f"{deployment}.{worker}", namespace=namespace)
-            for worker in (*self._shards, *self.readers)
-        }
+        self.handles = {worker: self._actor(worker) for worker in self.readers}
+
+    def serve(self, shards: Sequence[int]) -> None:
+        """Ask these shards from now on, whose actors are there; queries that began before go on with the others."""
+        for worker in map(shard_worker, shards):
+            if worker not in self.handles:
+                self.handles[worker] = self._actor(worker)
+        self.shards = tuple(shards)
+
+    def let_go(self, worker: str) -> Any:
+        """Forget a worker; its handle, or None when it is not known."""
+        return self.handles.pop(worker, None)
+
+    def _actor(self, worker: str) -> Any:
+        return ray.get_actor(f"{self._deployment}.{worker}", namespace=self._namespace)
+
+    @property
+    def _shards(self) -> list[str]:
+        return [shard_worker(shard) for shard in self.shards]
 
     def describe(
-        self, query_id: str, tenant: str, known: Sequence[Mapping[str, int]], timeout_s: float
-    ) -> list[Mapping[str, Told]]:
+        self, query_id: str, tenant: str, known: Mapping[int, Mapping[str, int]], timeout_s: float
+    ) -> Mapping[int, Mapping[str, Told]]:
         """See Backend."""
-        refs = [
-            send(self.handles[shard], "describe", query_id, tenant, dict(versions))
-            for shard, versions in zip(self._shards, known, strict=True)
-        ]
+        refs = {
+            shard: send(self.handles[shard_worker(shard)], "describe", query_id, tenant, dict(versions))
+            for shard, versions in known.items()
+        }
         deadline_s = self._clock.steady_s() + timeout_s
-        return [
-            unwrap(ref, max(0.0, deadline_s - self._clock.steady_s()), f"describe on {shard}")
-            for ref, shard in zip(refs, self._shards, strict=True)
-        ]
+        return {
+            shard: unwrap(ref, max(0.0, deadline_s - self._clock.steady_s()), f"describe on shard {shard}")
+            for shard, ref in refs.items()
+        }
 
     def fleet(self, query_id: str, leaf: Leaf, timeout_s: float, cache: bool) -> RayFleet:
         """See Backend."""
-        return RayFleet(self.handles, query_id, leaf, self._clock.steady_s() + timeout_s, cache, self._clock)
+        return RayFleet(dict(self.handles), query_id, leaf, self._clock.steady_s() + timeout_s, cache, self._clock)
 
     def release(self, query_id: str) -> None:
         """See Backend."""
@@ -58,7 +74,7 @@ class RayBackend:
 
     def cancel(self, query_id: str) -> None:
         """See Backend."""
-        for worker in self.handles:
+        for worker in list(self.handles):
             self._tell(worker, "cancel", query_id)
 
     def flush(self, timeout_s: float) -> int:
@@ -68,14 +84,15 @@ class RayBackend:
 
     def status(self) -> dict[str, list[dict[str, Any]]]:
         """The numbers of every shard and reader; one that does not answer says why."""
-        asked = {worker: _ask_status(handle) for worker, handle in self.handles.items()}
-        shards = [_status(asked[worker], "shard", number) for number, worker in enumerate(self._shards)]
+        numbers = self.shards
+        asked = {worker: _ask_status(self.handles[worker]) for worker in (*map(shard_worker, numbers), *self.readers)}
+        shards = [_status(asked[shard_worker(number)], "shard", number) for number in numbers]
         readers = [_status(asked[worker], "reader", number) for number, worker in enumerate(self.readers)]
         return {"shards": shards, "readers": readers}
 
     def _tell(self, worker: str, method: str, query_id: str) -> None:
         # A worker that is that busy lets go by itself when the query's time is over.
-        with suppress(Overloaded):
+        with suppress(Overloaded, KeyError):  # or it was retired
             send(self.handles[worker], method, query_id)
 
 

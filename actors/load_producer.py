@@ -18,6 +18,7 @@ from actors.memory import use_steady_allocator
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.errors import Overloaded
 from core.limits import CONTROL_WAIT_S_MAX, LAUNCH_WAIT_S_MAX
+from core.placement import Placement
 from ingest.generate import generator
 from ingest.paced import Acknowledged, Pace, PacedProducer, Stopwatch
 from ingest.sender import Sender, Transport
@@ -31,7 +32,7 @@ class ProducerPlan:
     """What one producer of a load test sends, and where to. `number` stands in its events as load.producer."""
 
     number: int
-    shard: int
+    placement: Placement
     producer_id: str
     tenant: str
     stream: str
@@ -53,7 +54,7 @@ class LoadProducerActor:
         self._paced = PacedProducer(generator(plan.shape, plan.seed, plan.number), plan.run_id, watch)
         self._sender = Sender(
             _TimedTransport(transport, watch),
-            plan.shard,
+            plan.placement,
             plan.tenant,
             plan.stream,
             plan.producer_id,
@@ -125,19 +126,22 @@ class _Timed:
 
 
 class _TimedTransport:
-    """A transport that keeps a Stopwatch. `pending` of the inner one is (shard, object reference or Overloaded)."""
+    """A transport that keeps a Stopwatch. `pending` of the inner one is (shard, reference or Overloaded, request)."""
 
     def __init__(self, inner: Transport, watch: Stopwatch) -> None:
         self._inner = inner
         self._watch = watch
 
-    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
-        return self._inner.open_producer(shard, tenant, stream, producer_id)
+    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str, placement: int) -> ProducerOpened:
+        return self._inner.open_producer(shard, tenant, stream, producer_id, placement)
+
+    def next_placement(self, version: int) -> Placement:
+        return self._inner.next_placement(version)
 
     def submit(self, shard: int, request: AppendRequest) -> Any:
         self._watch.submitted_s = time.monotonic()
         timed = _Timed(self._inner.submit(shard, request))
-        _, ref = timed.pending
+        _, ref, _ = timed.pending
         if not isinstance(ref, Overloaded):
             ref.future().add_done_callback(timed.note_answer)
         return timed

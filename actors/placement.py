@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from actors.errors import unwrap
 from actors.shard import ShardActor
 from core.errors import MalamuteError
+from core.ids import ShardId
 from core.limits import DISK_LOOK_WAIT_S_MAX
 from storage.deployment import ShardConfig
 from storage.recovery import MARKER_NAME
@@ -26,6 +27,23 @@ class ShardPlan:
     config: ShardConfig
     num_cpus: float
     memory_bytes: int
+
+
+def plan_of(template: ShardPlan, shard: int) -> ShardPlan:
+    """The plan of another shard of the deployment that `template` is of."""
+
+    def beside(directory: str) -> str:
+        return f"{directory.rpartition('/')[0]}/{shard:04d}"
+
+    config = template.config
+    directory = config.wal_directory
+    config = replace(
+        config,
+        shard=ShardId(shard),
+        wal_directory=None if directory is None else beside(directory),
+        cache_directory=beside(config.cache_directory),
+    )
+    return replace(template, name=f"{template.name.rpartition('-')[0]}-{shard}", config=config)
 
 
 def begin_shard(plan: ShardPlan, node: str | None) -> Any:

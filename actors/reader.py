@@ -35,7 +35,7 @@ class ReaderActor:
     def __init__(self, config: ShardConfig, number: int) -> None:
         use_steady_allocator()
         self._url = config.url
-        self._worker = make_worker(config, f"reader-{number}", all_shards=True)
+        self._worker = make_worker(config, f"reader-{number}")
 
     @ray.method(concurrency_group="query")
     def run_leaf(self, query_id: str, leaf: Leaf, task: Task, seconds: float, cache: bool) -> LeafResult:

@@ -21,6 +21,7 @@ from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import SystemClock
 from core.errors import Fenced, MalamuteError
 from core.limits import ACTOR_CALLS_PENDING_MAX, FLUSH_POLL_S, FLUSH_RETRY_S, SHARD_APPENDS_MAX, SHARD_QUERIES_MAX
+from core.placement import Placement
 from query.fragment import DistributedPlan, Leaf, LeafResult
 from query.holdings import Teller, Told
 from query.tasks import Task, task_snapshots
@@ -79,9 +80,19 @@ class ShardActor:
         return self._host.append(request)
 
     @ray.method(concurrency_group="control")
-    def open_producer(self, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
+    def open_producer(self, tenant: str, stream: str, producer_id: str, placement: int) -> ProducerOpened:
         """See storage.shard.Shard.open_producer."""
-        return self._host.open_producer(tenant, stream, producer_id)
+        return self._host.open_producer(tenant, stream, producer_id, placement)
+
+    @ray.method(concurrency_group="control")
+    def seal(self, placement: int) -> None:
+        """See storage.shard.Shard.seal."""
+        self._host.seal(placement)
+
+    @ray.method(concurrency_group="control")
+    def adopt(self, before: Placement, after: Placement) -> None:
+        """See storage.shard.Shard.adopt."""
+        self._host.adopt(before, after)
 
     @ray.method(concurrency_group="query")
     def describe(self, query_id: str, tenant: str, known: dict[str, int]) -> dict[str, Told]:

@@ -15,13 +15,13 @@ from storage.deployment import ShardConfig, data_directories, segment_files, seg
 from storage.fs import LocalFileSystem
 
 
-def make_worker(config: ShardConfig, owner: str, *, all_shards: bool = False) -> Worker:
-    """The worker of this process; `owner` names its directories, `all_shards` lets it read more than its own."""
+def make_worker(config: ShardConfig, owner: str) -> Worker:
+    """The worker of this process; `owner` names its directories."""
     executor = Executor(
         threads=config.query_threads,
         memory_bytes=config.query_bytes_max,
         temp_directory=spill_directory(config, owner),
-        data_directories=data_directories(config, all_shards=all_shards),
+        data_directories=data_directories(config),
     )
     states = StateCache(
         STATE_CACHE_BYTES_DEFAULT,

@@ -12,8 +12,8 @@ from benchmarks.record import store, value
 from core.append import AppendRequest
 from core.batch import encode_batch
 from core.clock import SystemClock
+from core.ids import ShardId
 from core.limits import GIB, MIB
-from core.placement import shard_of
 from ingest.generate import generator
 from storage.catalog import CatalogStore
 from storage.deployment import ShardConfig, open_configured_shard, open_objects
@@ -35,7 +35,7 @@ def main() -> None:
 def _run(directory: str) -> None:
     clock = SystemClock()
     config = ShardConfig(
-        shard=shard_of("", "", "", 1),
+        shard=ShardId(0),
         shards=1,
         url=directory,
         wal_directory=f"{directory}/wal",

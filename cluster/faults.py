@@ -19,6 +19,7 @@ from cluster.transport import Transport
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.errors import Unavailable, UnknownOutcome
 from core.limits import CONTROL_WAIT_S_MAX
+from core.placement import FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +69,22 @@ class CutTransport(Transport):
         self.cut: frozenset[int] = frozenset()
         self._rng = random.Random(f"cut {seed}")
 
-    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
+    def open_producer(
+        self, shard: int, tenant: str, stream: str, producer_id: str, placement: int = FIRST
+    ) -> ProducerOpened:
         """See Transport; while the shard is cut off nothing is sent."""
         if shard in self.cut:
             raise _lost(shard)
-        return super().open_producer(shard, tenant, stream, producer_id)
+        return super().open_producer(shard, tenant, stream, producer_id, placement)
 
     def submit(self, shard: int, request: AppendRequest) -> Any:
         """See Transport; while the shard is cut off every second request is lost."""
         lost = shard in self.cut and self._rng.random() < 0.5
-        return (shard, None) if lost else super().submit(shard, request)
+        return (shard, None, request) if lost else super().submit(shard, request)
 
     def result(self, pending: Any, timeout_s: float) -> Ack:
         """See Transport; while the shard is cut off every answer is lost."""
-        shard, ref = pending
+        shard, ref, _ = pending
         if ref is None or shard in self.cut:
             raise _lost(shard)
         return super().result(pending, timeout_s)

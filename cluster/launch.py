@@ -10,15 +10,17 @@ import ray
 
 from actors.coordinator import CoordinatorActor
 from actors.errors import ask_again, unwrap
-from actors.placement import ShardPlan, begin_shard, node_with_disk
+from actors.placement import ShardPlan, begin_shard, node_with_disk, plan_of
 from actors.reader import ReaderActor
 from actors.scrubber import ScrubPlan
 from cluster.settings import Settings
 from cluster.transport import NAMESPACE, Transport, coordinator_name, reader_name, scrubber_name, shard_name
-from core.errors import MalamuteError, StorageInUse
+from core.clock import SystemClock
+from core.errors import InvalidSettings, MalamuteError, StorageInUse
 from core.ids import ShardId
 from core.limits import LAUNCH_WAIT_S_MAX, STOP_WAIT_S_MAX
 from storage.deployment import ShardConfig, open_objects
+from storage.placements import PlacementStore
 from storage.scrub import ScrubOptions
 from storage.storage_format import open_storage
 
@@ -65,28 +67,42 @@ def is_running(deployment: str) -> bool:
 def launch(settings: Settings) -> Transport:
     """Start the deployment's actors and wait until every shard has recovered.
 
-    Raises StorageInUse when the name runs already or another process holds the storage; what was started is stopped.
+    A storage that is there has the shards that its placement says. Raises StorageInUse when the name runs already or
+    another process holds the storage, InvalidSettings when other shards were asked for; what was started is stopped.
     """
     if is_running(settings.name):
         raise StorageInUse(
             f"a malamute named {settings.name!r} runs on this ray cluster already: stop it with 'malamute down', or "
             f"connect to it with connect('auto')"
         )
-    config = shard_config(settings, 0)
-    open_storage(open_objects(config), settings.shards)
+    objects = open_objects(shard_config(settings, 0))
+    began_with = open_storage(objects, settings.shards)
+    placements = PlacementStore(objects, SystemClock(), began_with).load()
+    _check_shards(settings, len((placements.coming or placements.current).shards))
+    settings = settings.model_copy(update={"shards": began_with})
+    template = _shard_plan(settings, 0)
     try:
-        plans = tuple(_shard_plan(settings, number) for number in range(settings.shards))
-        handles = [begin_shard(plan, node_with_disk(plan.config)) for plan in plans]
+        plans = {shard: plan_of(template, shard) for shard in placements.serving}
+        handles = {shard: begin_shard(plan, node_with_disk(plan.config)) for shard, plan in plans.items()}
         for number in range(settings.readers.count):
             _start_reader(settings, number)
-        coordinator = _start_coordinator(settings, plans)
-        for number, handle in enumerate(handles):
-            ask_again(handle, "open", timeout_s=LAUNCH_WAIT_S_MAX, what=f"start of shard {number}")
+        coordinator = _start_coordinator(settings, template)
+        for shard, handle in handles.items():
+            ask_again(handle, "open", timeout_s=LAUNCH_WAIT_S_MAX, what=f"start of shard {shard}")
         ask_again(coordinator, "info", timeout_s=LAUNCH_WAIT_S_MAX, what="start of the coordinator")
     except MalamuteError:
-        stop(settings.name, settings.shards, graceful=False)
+        stop(settings.name, graceful=False)
         raise
     return Transport(settings.name)
+
+
+def _check_shards(settings: Settings, present: int) -> None:
+    """Refuse another number that was asked for just now; one in a file is what a new storage begins with."""
+    if settings.source_of("shards") == "argument" and settings.shards != present:
+        raise InvalidSettings(
+            f"the storage has {present} shards, and {settings.shards} were asked for: leave the number out, and change "
+            f"it while the deployment runs, with 'malamute scale --shards {settings.shards}' or Client.scale"
+        )
 
 
 def _shard_plan(settings: Settings, number: int) -> ShardPlan:
@@ -118,20 +134,21 @@ def _scrub_plan(settings: Settings) -> ScrubPlan | None:
     return ScrubPlan(scrubber_name(settings.name), NAMESPACE, config, settings.wal_path, options)
 
 
-def _start_coordinator(settings: Settings, plans: tuple[ShardPlan, ...]) -> Any:
+def _start_coordinator(settings: Settings, template: ShardPlan) -> Any:
     return CoordinatorActor.options(  # type: ignore[attr-defined]
         name=coordinator_name(settings.name),
         namespace=NAMESPACE,
         lifetime="detached",
         num_cpus=settings.coordinator.num_cpus,
         memory=settings.coordinator.memory_bytes,
-    ).remote(settings.name, NAMESPACE, plans, settings.readers.count, _scrub_plan(settings))
+    ).remote(settings.name, NAMESPACE, template, settings.readers.count, _scrub_plan(settings))
 
 
-def stop(deployment: str, shards: int, *, graceful: bool = True) -> list[str]:
+def stop(deployment: str, *, graceful: bool = True) -> list[str]:
     """Close every shard (flush, seal), then end the actors. Returns what could not be closed in order."""
     problems: list[str] = []
-    handles = {name: _find(name) for name in [shard_name(deployment, n) for n in range(shards)]}
+    _kill([_find(coordinator_name(deployment))])  # first: it begins shards
+    handles = {name: _find(name) for name in _named(shard_name(deployment, 0).removesuffix("0"))}
     refs = {name: handle.close.remote() for name, handle in handles.items() if handle is not None and graceful}
     for name, ref in refs.items():
         try:
@@ -139,8 +156,7 @@ def stop(deployment: str, shards: int, *, graceful: bool = True) -> list[str]:
         except MalamuteError as error:
             problems.append(f"{name}: {error}")
     readers = [_find(name) for name in _named(reader_name(deployment, 0).removesuffix("0"))]
-    _kill([_find(coordinator_name(deployment)), *handles.values(), *readers])
-    _kill([_find(scrubber_name(deployment))])  # last: the coordinator begins it
+    _kill([*handles.values(), *readers, _find(scrubber_name(deployment))])
     return problems
 
 

@@ -148,6 +148,11 @@ class Settings(Section):
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
+    def source_of(self, key: str) -> str:
+        """Where the value of a key that is in no section comes from; see cluster.settings.describe."""
+        given = not self._sources and key in self.model_fields_set
+        return self._sources.get(key) or ("argument" if given else "default")
+
     @classmethod
     def tiny(cls, storage: str) -> Settings:
         """Every size at or near its smallest, so that a test with a few thousand events meets the edges."""

@@ -24,7 +24,7 @@ BATCH_BYTES_MAX = 256 * MIB  # decoded bytes of one append; keeps Arrow's 32-bit
 PATH_BYTES_USUAL = 64  # on average over the paths of an event; in our samples it is under 50
 BATCH_LONG_PATH_BYTES_MAX = 32 * MIB  # what paths take beyond that in all events: then objects stay JSON text
 BATCH_REJECTED_MAX = 1_000_000  # events of one batch that are named as rejected: what follows the last is not read
-BATCH_CELLS_MAX = 12 * MIB  # rows times attribute columns: what is sparser goes to _rest, or 8 bytes a cell add up
+BATCH_CELLS_MAX = 10 * MIB  # rows times attribute columns: what is sparser goes to _rest, or 8 bytes a cell add up
 BATCH_CELLS_PER_VALUE_MAX = 32  # the same of small batches; in our samples it is up to 28
 BATCH_CELLS_FEW = MIB  # so many are never too many
 BATCH_ROWS_TARGET = 65_536  # what producers send at a time: a Ray call costs ~1 ms
@@ -153,6 +153,7 @@ REFUSED_VALUE_BYTES_MAX = MIB  # of a record that is no event, kept with the rea
 
 # --- shards of a deployment --------------------------------------------------------------------------------------
 SHARDS_MAX = 1_024  # of one placement: every query asks all of them
+SCALE_WAIT_S_DEFAULT = 600.0  # until a change is done: processes are begun, and every shard flushes
 SCALE_RETRY_S = 1.0  # pause after a step of a change that failed
 PLACEMENT_RETRY_S = 0.05  # how often a process asks whether a change is done: it takes some tenths of a second
 PLACEMENTS_KEPT = 100  # of those that are no longer in force

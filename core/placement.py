@@ -48,8 +48,3 @@ def following(current: Placement, count: int, next_shard: int, from_us: int) -> 
     shards = (*kept, *fresh)
     heirs = {shard: shards[turn % count] for turn, shard in enumerate(current.shards[count:])}
     return Placement(current.version + 1, shards, from_us, heirs)
-
-
-def shard_of(tenant: str, stream: str, producer_id: str, shards: int) -> ShardId:
-    """The shard of a producer in a placement of `shards` shards."""
-    return first_placement(shards).shard_of(tenant, stream, producer_id)

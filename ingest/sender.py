@@ -1,7 +1,8 @@
 """Owns a producer's side of the exactly-once protocol: epoch, sequence, retry, one batch in flight. No threads.
 
 The same (producer, epoch, sequence) is sent until the shard gives a definite answer, so a lost request or a lost reply
-can neither lose nor double a batch.
+can neither lose nor double a batch. When a newer placement gives the producer to another shard, it goes on there with
+the same epoch and sequence: that shard took over what the old one knew.
 """
 
 from __future__ import annotations
@@ -9,15 +10,16 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import pyarrow as pa
 
 from core.append import LOCAL, Ack, AppendRequest, ProducerOpened
-from core.batch import encode_batch
-from core.errors import Overloaded, ShardFenced, Unavailable, UnknownOutcome
+from core.batch import decode_batch, encode_batch
+from core.errors import Moved, Overloaded, ShardFenced, Unavailable, UnknownOutcome
 from core.limits import ACK_WAIT_S_MAX, RETRY_BACKOFF_S_MAX, RETRY_BACKOFF_S_MIN, RETRY_SECONDS_DEFAULT
+from core.placement import Placement
 
 # Whatever raises one of these may be tried again with the same sequence. ShardFenced is the shard's, not the
 # producer's: the next attempt reaches its new owner.
@@ -27,7 +29,9 @@ RETRIED: Final = (Overloaded, Unavailable, UnknownOutcome, ShardFenced)
 class Transport(Protocol):
     """How requests reach a shard. Errors are the kinds of core.errors; a lost answer is UnknownOutcome."""
 
-    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened: ...
+    def open_producer(
+        self, shard: int, tenant: str, stream: str, producer_id: str, placement: int
+    ) -> ProducerOpened: ...
 
     def submit(self, shard: int, request: AppendRequest) -> Any:
         """Begin to send; returns what result() takes."""
@@ -35,6 +39,10 @@ class Transport(Protocol):
 
     def result(self, pending: Any, timeout_s: float) -> Ack:
         """Wait for the answer."""
+        ...
+
+    def next_placement(self, version: int) -> Placement:
+        """The placement in force, newer than `version`; raises Overloaded while there is none yet."""
         ...
 
 
@@ -56,20 +64,22 @@ class _InFlight:
 
 
 class Sender:
-    """Sends the batches of one producer to one shard, in order, each exactly once.
+    """Sends the batches of one producer, in order, each exactly once, to the shard that the placement gives it.
 
     At most one batch is in flight: send() returns while the shard works, so that the caller can prepare the next.
-    `on_sent` is told of every acknowledged batch.
+    `on_sent` is told of every acknowledged batch. A sender that is `bound` to a shard raises Moved when that one serves
+    its placement no more; next_placement(), take_back() and go_on() are for whoever bound it.
     """
 
     def __init__(
         self,
         transport: Transport,
-        shard: int,
+        placement: Placement,
         tenant: str,
         stream: str,
         producer_id: str,
         *,
+        bound: int | None = None,
         level: str = LOCAL,
         retry_seconds: float = RETRY_SECONDS_DEFAULT,
         on_sent: Callable[[Sent], None] | None = None,
@@ -77,10 +87,12 @@ class Sender:
         sleep: Callable[[float], None] = time.sleep,
         steady_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.shard = shard
+        self.placement = placement
+        self.shard: int = placement.shard_of(tenant, stream, producer_id) if bound is None else bound
         self.producer_id = producer_id
         self.position: bytes | None = None  # of the last acknowledged batch
         self._transport = transport
+        self._is_bound = bound is not None
         self._tenant = tenant
         self._stream = stream
         self._level = level
@@ -89,37 +101,45 @@ class Sender:
         self._rng = rng or random.Random()
         self._sleep = sleep
         self._steady_s = steady_s
-        self._epoch: int | None = None
+        self.epoch: int | None = None  # None until it is open
         self._sequence = 0
         self._in_flight: _InFlight | None = None
 
     def open(self) -> None:
         """Begin a new epoch: fences every older incarnation and reads the position it left."""
         answer = self._retrying(
-            lambda: self._transport.open_producer(self.shard, self._tenant, self._stream, self.producer_id)
+            lambda: self._transport.open_producer(
+                self.shard, self._tenant, self._stream, self.producer_id, self.placement.version
+            )
         )
-        self._epoch, self._sequence, self.position = answer.epoch, 0, answer.position
+        self.epoch, self._sequence, self.position = answer.epoch, 0, answer.position
 
     def send(self, batch: pa.RecordBatch, position: bytes | None = None) -> None:
         """Send `batch` after the one in flight was acknowledged. Raises what the shard answered to that one."""
-        if self._epoch is None:
+        if self.epoch is None:
             self.open()
-        assert self._epoch is not None
+        assert self.epoch is not None
         body = encode_batch(batch)
         self.drain()
         request = AppendRequest(
             self._tenant,
             self._stream,
             self.producer_id,
-            self._epoch,
+            self.epoch,
             self._sequence,
             body,
             self._level,
             position,
+            self.placement.version,
         )
         started_s = self._steady_s()
         self._in_flight = _InFlight(request, batch.num_rows, started_s, self._transport.submit(self.shard, request))
         self._sequence += 1
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether a batch was sent and its outcome is not known yet."""
+        return self._in_flight is not None
 
     def drain(self) -> None:
         """Wait until nothing is in flight. A batch whose outcome stayed unknown is kept: drain again to go on."""
@@ -140,6 +160,39 @@ class Sender:
             self.position = flight.request.position
         self._on_sent(Sent(flight.rows, ack, self._steady_s() - flight.started_s))
 
+    def next_placement(self) -> Placement:
+        """The placement that is in force after this sender's, as soon as there is one."""
+        answer: Placement = self._retrying(lambda: self._transport.next_placement(self.placement.version))
+        return answer
+
+    def take_back(self) -> tuple[pa.RecordBatch, bytes | None] | None:
+        """What is in flight and was never stored, with its position; None when there is nothing such.
+
+        Only when a newer placement is in force: then the shard's answer holds for ever.
+        """
+        flight = self._in_flight
+        try:
+            self.drain()
+        except Moved:
+            assert flight is not None
+            self._in_flight = None
+            self._sequence = flight.request.sequence
+            return decode_batch(flight.request.body), flight.request.position
+        return None
+
+    def go_on(self, placement: Placement, epoch: int | None, position: bytes | None) -> None:
+        """Send on under `placement` to the shard that it is bound to; it knows the producer under `epoch`."""
+        self.placement = placement
+        self.epoch, self.position = epoch, position
+
+    def _follow(self) -> None:
+        """Go to the shard that the placement in force gives the producer, with what is in flight."""
+        self.placement = self._transport.next_placement(self.placement.version)
+        self.shard = self.placement.shard_of(self._tenant, self._stream, self.producer_id)
+        if self._in_flight is not None:
+            self._in_flight.request = replace(self._in_flight.request, placement=self.placement.version)
+            self._in_flight.pending = None
+
     def _attempt(self, flight: _InFlight) -> Ack:
         if flight.pending is None:
             flight.pending = self._transport.submit(self.shard, flight.request)
@@ -152,12 +205,21 @@ class Sender:
         Once an attempt may have been executed, giving up is UnknownOutcome whatever the last attempt said.
         """
         unknown: UnknownOutcome | None = None
+        moved = False
         deadline_s = self._steady_s() + self._retry_seconds
         backoff_s = RETRY_BACKOFF_S_MIN
         while True:
             try:
+                if moved:
+                    self._follow()
+                    moved = False
                 return attempt()
             except RETRIED as error:
+                if isinstance(error, Moved):
+                    if self._is_bound:
+                        raise
+                    moved = True
+                    continue
                 unknown = error if isinstance(error, UnknownOutcome) else unknown
                 if isinstance(error, Overloaded):
                     pause_s = error.retry_after

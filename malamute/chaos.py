@@ -101,7 +101,7 @@ def process_faults(client: Client, transport: CutTransport) -> dict[str, Fault]:
         return fault
 
     def cut_off(rng: random.Random) -> Heal:
-        transport.cut = frozenset([rng.randrange(transport.shards)])
+        transport.cut = frozenset([rng.choice(transport.placement.shards)])
 
         def heal() -> None:
             transport.cut = frozenset()

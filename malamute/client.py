@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -12,8 +13,9 @@ from typing import Any
 from cluster.transport import Transport
 from core.append import LEVELS
 from core.clock import Clock, SystemClock
-from core.errors import InvalidRequest, InvalidSettings
+from core.errors import InvalidRequest, InvalidSettings, Unavailable
 from core.ids import check_name, check_producer_id
+from core.limits import PLACEMENT_RETRY_S, SCALE_WAIT_S_DEFAULT
 from ingest.routing import SpreadSender, producer_sender
 from ingest.sender import Sent
 from ingest.shredded import Shredded, ShredSettings
@@ -93,7 +95,7 @@ class Client(Questions):
         level = _check_level(durability or self._level)
         sender = producer_sender(
             self._transport,
-            self._transport.shards,
+            self._transport.placement,
             self._tenant,
             stream,
             producer_id,
@@ -122,6 +124,23 @@ class Client(Questions):
     def status(self) -> Status:
         """The numbers of every shard and of the coordinator."""
         return Status(self._ask("status"))
+
+    def scale(self, shards: int, *, wait_s: float = SCALE_WAIT_S_DEFAULT) -> dict[str, Any]:
+        """Change the number of shards while everything goes on; returns the placement once it is in force.
+
+        The same as asking again: a change that is under way to this number is waited for. Raises InvalidRequest (a
+        change to another number is under way), Unavailable when it is not done after `wait_s` seconds, with the reason;
+        it goes on then, and status().placement shows it.
+        """
+        deadline_s = self._clock.steady_s() + wait_s
+        placement: dict[str, Any] = self._ask("scale", shards)
+        while placement["state"] != "steady" or len(placement["shards"]) != shards:
+            if self._clock.steady_s() > deadline_s:
+                reason = placement["failure"] or "it is under way"
+                raise Unavailable(f"the change to {shards} shards is not done after {wait_s:g} s: {reason}")
+            time.sleep(PLACEMENT_RETRY_S)
+            placement = self._ask("placement_status")
+        return placement
 
     def flush(self) -> int:
         """Write every memtable into segments; returns how many events."""
@@ -206,7 +225,7 @@ class _Writer:
         self.level = level
         self.receipt = Receipt()
         self.spread = SpreadSender(
-            transport, transport.shards, tenant, stream, level, lambda sent: _count(self.receipt, sent), dedup_key
+            transport, transport.placement, tenant, stream, level, lambda sent: _count(self.receipt, sent), dedup_key
         )
 
 

@@ -105,7 +105,7 @@ def _embedded(settings: Settings, tenant: str) -> Client:
 
     def close() -> None:
         if not attached:
-            stop(settings.name, settings.shards)
+            stop(settings.name)
         disconnect()
 
     return Client(transport, tenant, settings.durability, close)

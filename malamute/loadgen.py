@@ -17,7 +17,7 @@ from core.append import LEVELS
 from core.errors import InvalidRequest, MalamuteError
 from core.ids import DEFAULT_TENANT
 from core.limits import BATCH_ROWS_MAX, BATCH_ROWS_TARGET
-from core.placement import shard_of
+from core.placement import Placement
 from ingest.paced import Pace
 from malamute.client import Client
 from malamute.load_series import LoadSeries
@@ -79,16 +79,16 @@ def default_batch_rows(rate_per_s: float, producers: int) -> int:
     return max(1, min(BATCH_ROWS_TARGET, int(rate_per_s / max(1, producers) / APPENDS_PER_S)))
 
 
-def producer_plans(plan: LoadPlan, run_id: str, shards: int) -> list[ProducerPlan]:
+def producer_plans(plan: LoadPlan, run_id: str, placement: Placement) -> list[ProducerPlan]:
     """One plan per producer; their ids are chosen so that the placement gives every shard the same number."""
     plans = []
     for number in range(plan.producers):
-        shard = number % shards
+        shard = placement.shards[number % len(placement.shards)]
         plans.append(
             ProducerPlan(
                 number=number,
-                shard=shard,
-                producer_id=_pinned_id(plan, f"load-{run_id}-{number}", shard, shards),
+                placement=placement,
+                producer_id=_pinned_id(plan, f"load-{run_id}-{number}", shard, placement),
                 tenant=plan.tenant,
                 stream=plan.stream,
                 level=plan.level,
@@ -101,9 +101,9 @@ def producer_plans(plan: LoadPlan, run_id: str, shards: int) -> list[ProducerPla
     return plans
 
 
-def _pinned_id(plan: LoadPlan, base: str, shard: int, shards: int) -> str:
+def _pinned_id(plan: LoadPlan, base: str, shard: int, placement: Placement) -> str:
     attempt = 0
-    while shard_of(plan.tenant, plan.stream, f"{base}-{attempt}", shards) != shard:
+    while placement.shard_of(plan.tenant, plan.stream, f"{base}-{attempt}") != shard:
         attempt += 1
     return f"{base}-{attempt}"
 
@@ -124,8 +124,8 @@ def run_load(
     transport = Transport(deployment)
     if plan.stream not in client.streams():
         client.create_stream(plan.stream)
-    run = LoadRun(plan, run_id, transport.shards, LoadSeries(plan.producers))
-    producers = LoadProducers(transport, producer_plans(plan, run_id, transport.shards))
+    run = LoadRun(plan, run_id, len(transport.placement.shards), LoadSeries(plan.producers))
+    producers = LoadProducers(transport, producer_plans(plan, run_id, transport.placement))
     watch = _StatusWatch(client, run)
     try:
         producers.ready()

@@ -20,6 +20,11 @@ class Status:
         return list(self._numbers["shards"])
 
     @property
+    def placement(self) -> dict[str, Any]:
+        """The placement in force: version, shards, since when; and the change under way: state, next, failure."""
+        return dict(self._numbers["coordinator"]["placement"])
+
+    @property
     def readers(self) -> list[dict[str, Any]]:
         """One dict per reader: pid, node, memory, caches."""
         return list(self._numbers["readers"])

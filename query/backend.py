@@ -15,19 +15,19 @@ class Backend(Protocol):
     """All shards and readers of a deployment."""
 
     @property
-    def shards(self) -> int:
-        """How many shards there are."""
+    def shards(self) -> Sequence[int]:
+        """The shards that may hold something: of two placements while one gives way to the other."""
 
     @property
     def readers(self) -> Sequence[str]:
         """The names of the readers that are there; () when shards read their own segments."""
 
     def describe(
-        self, query_id: str, tenant: str, known: Sequence[Mapping[str, int]], timeout_s: float
-    ) -> list[Mapping[str, Told]]:
+        self, query_id: str, tenant: str, known: Mapping[int, Mapping[str, int]], timeout_s: float
+    ) -> Mapping[int, Mapping[str, Told]]:
         """Pin the memtables of each shard under `query_id`; what each shard holds.
 
-        `known` gives per shard the streams with the manifest version whose segments are known. The first error of a
+        `known` gives by shard the streams with the manifest version whose segments are known. The first error of a
         shard is raised.
         """
 

@@ -19,7 +19,7 @@ from query.backend import Backend
 from query.dispatch import Answer, Dispatcher
 from query.executor import Executor
 from query.fragment import CONSTANT, TOP_N, DistributedPlan, Leaf, LeafResult, LeafStats
-from query.holdings import Holding, Ledger, take_snapshot
+from query.holdings import Holding, Ledger, take_snapshot, visible_ends
 from query.merge import run_merge
 from query.options import PARTIAL, QueryAnswer, QueryOptions
 from query.parse import SHOW, Statement
@@ -78,7 +78,7 @@ class Course:
         if self.past is not None:
             self.holdings = holdings_in(self.past, streams)
         elif streams:
-            self.pins = set(range(backend.shards))
+            self.pins = set(backend.shards)
             self.holdings = take_snapshot(backend, self.around.ledger, self.id, self.tenant, streams, self.left_s())
             self.pins = {held.shard for holdings in self.holdings.values() for held in holdings if held.batches}
         identities = tuple((stream, tuple(held.identity for held in self.holdings[stream])) for stream in streams)
@@ -194,15 +194,12 @@ class Course:
         return {
             "plan": self.plan.kind,
             "seconds": self.around.clock.steady_s() - started_s,
-            "shards": self.around.backend.shards,
+            "shards": len(self.around.backend.shards),
             "tasks": len(self.tasks),
             "progress": len(self.answers) / len(self.tasks) if self.tasks else 1.0,
             "partial": partial,
             "result_cached": False,
-            "snapshot": {
-                stream: {holding.shard: holding.visible_offset for holding in holdings}
-                for stream, holdings in self.holdings.items()
-            },
+            "snapshot": {stream: visible_ends(holdings) for stream, holdings in self.holdings.items()},
             "hedges": self.dispatcher.hedges if self.dispatcher is not None else 0,
             "retries": self.dispatcher.retries if self.dispatcher is not None else 0,
             **{name: getattr(stats, name) for name in LeafStats.__dataclass_fields__},

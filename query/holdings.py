@@ -8,10 +8,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 from query.shape import StreamShape, merge_shapes, shape_of_batches, shape_of_segments
+from storage.keys import origin_of
 from storage.snapshot import Segment, StreamSnapshot
 
 _VERSIONS_TOLD: Final = 4  # per stream, that a shard remembers to have told
@@ -36,7 +37,10 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """What the coordinator knows of one stream's snapshot on one shard."""
+    """What the coordinator knows of one stream's snapshot on one shard.
+
+    `adopted` has for each other shard whose segments this one took over the end of their offsets.
+    """
 
     shard: int
     version: int
@@ -45,6 +49,7 @@ class Holding:
     segments_shape: StreamShape
     memtable: StreamShape
     batches: int
+    adopted: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def identity(self) -> tuple[int, int, int]:
@@ -56,11 +61,11 @@ class Describer(Protocol):
     """The part of query.backend.Backend that takes snapshots."""
 
     @property
-    def shards(self) -> int: ...
+    def shards(self) -> Sequence[int]: ...
 
     def describe(
-        self, query_id: str, tenant: str, known: Sequence[Mapping[str, int]], timeout_s: float
-    ) -> list[Mapping[str, Told]]: ...
+        self, query_id: str, tenant: str, known: Mapping[int, Mapping[str, int]], timeout_s: float
+    ) -> Mapping[int, Mapping[str, Told]]: ...
 
 
 class Teller:
@@ -120,7 +125,11 @@ class Ledger:
         else:
             segments = (*before.segments, *told.added)
             shape = merge_shapes((before.segments_shape, shape_of_segments(told.added)))
-        holding = Holding(shard, told.version, told.visible_offset, segments, shape, told.memtable, told.batches)
+        known = before.adopted if before is not None and told.base != 0 else {}
+        adopted = adopted_ends(shard, told.added, known)
+        holding = Holding(
+            shard, told.version, told.visible_offset, segments, shape, told.memtable, told.batches, adopted
+        )
         with self._lock:
             newest = self._known.get(key)
             if newest is None or newest.version <= holding.version:
@@ -144,20 +153,56 @@ def _change(before: tuple[Segment, ...], after: tuple[Segment, ...]) -> tuple[tu
     return tuple(segment for segment in after if segment.name not in old), frozenset(old - new)
 
 
+def adopted_ends(shard: int, added: Iterable[Segment], known: Mapping[int, int]) -> Mapping[int, int]:
+    """Holding.adopted of `shard`: what is `known` of it, with the segments `added`."""
+    ends = dict(known)
+    for segment in added:
+        origin = origin_of(segment.name)
+        if origin is not None and origin != shard:
+            ends[origin] = max(ends.get(origin, 0), segment.last_offset + 1)
+    return ends
+
+
+def visible_ends(holdings: Iterable[Holding]) -> dict[int, int]:
+    """The end of the offsets of every shard, also of those that gave their segments away, in a snapshot."""
+    ends: dict[int, int] = {}
+    for holding in holdings:
+        for shard, end in ((holding.shard, holding.visible_offset), *holding.adopted.items()):
+            ends[shard] = max(ends.get(shard, 0), end)
+    return ends
+
+
+def each_once(holdings: list[Holding]) -> list[Holding]:
+    """The holdings without what a shard still has that its heir took over already."""
+    heirs = {origin: holding for holding in holdings for origin in holding.adopted}
+    found = []
+    for holding in holdings:
+        heir = heirs.get(holding.shard)
+        if heir is not None:
+            taken = {segment.name for segment in heir.segments}
+            left = tuple(segment for segment in holding.segments if segment.name not in taken)
+            holding = replace(holding, segments=left, segments_shape=shape_of_segments(left))
+        found.append(holding)
+    return found
+
+
 def take_snapshot(
     backend: Describer, ledger: Ledger, query_id: str, tenant: str, streams: list[str], timeout_s: float
 ) -> dict[str, list[Holding]]:
     """What every shard holds of each stream at one snapshot per shard, which it pins under `query_id`."""
-    shards = range(backend.shards)
+    shards = backend.shards
 
-    def learn(known: list[dict[str, int]]) -> list[dict[str, Holding | None]]:
+    def learn(known: dict[int, dict[str, int]]) -> list[dict[str, Holding | None]]:
         told = backend.describe(query_id, tenant, known, timeout_s)
         return [
             {stream: ledger.learn(shard, tenant, stream, told[shard][stream]) for stream in streams} for shard in shards
         ]
 
-    held = learn([ledger.versions(shard, tenant, streams) for shard in shards])
+    held = learn({shard: ledger.versions(shard, tenant, streams) for shard in shards})
     if any(holding is None for by_stream in held for holding in by_stream.values()):
         # Another query learned a newer version meanwhile: take a snapshot anew, with whole lists.
-        held = learn([dict.fromkeys(streams, 0) for _ in shards])
-    return {stream: [holding for by_stream in held if (holding := by_stream[stream]) is not None] for stream in streams}
+        held = learn({shard: dict.fromkeys(streams, 0) for shard in shards})
+    return {
+        stream: each_once([holding for by_stream in held if (holding := by_stream[stream]) is not None])
+        for stream in streams
+    }

@@ -16,7 +16,7 @@ from core.errors import InvalidRequest
 from core.ids import check_name
 from query.dialect import quote
 from query.fragment import Condition, DistributedPlan, ScanColumn, StreamScan
-from query.holdings import Holding
+from query.holdings import Holding, adopted_ends, each_once
 from query.readings import TIMESTAMPTZ
 from query.shape import StreamShape, shape_of_segments
 from query.written_times import as_datetime, instant_us
@@ -47,18 +47,21 @@ def at_of(at: Any) -> At:
 def holdings_in(snapshot: NamedSnapshot, streams: Iterable[str]) -> dict[str, list[Holding]]:
     """What every shard held of each stream in `snapshot`."""
     return {
-        stream: [
-            Holding(
-                shard=manifest.shard,
-                version=manifest.version,
-                visible_offset=manifest.wal_floor,
-                segments=(held := tuple(segment for segment in manifest.segments if segment.stream == stream)),
-                segments_shape=shape_of_segments(held),
-                memtable=StreamShape(),
-                batches=0,
-            )
-            for manifest in snapshot.manifests
-        ]
+        stream: each_once(
+            [
+                Holding(
+                    shard=manifest.shard,
+                    version=manifest.version,
+                    visible_offset=manifest.wal_floor,
+                    segments=(held := tuple(segment for segment in manifest.segments if segment.stream == stream)),
+                    segments_shape=shape_of_segments(held),
+                    memtable=StreamShape(),
+                    batches=0,
+                    adopted=adopted_ends(manifest.shard, held, {}),
+                )
+                for manifest in snapshot.manifests
+            ]
+        )
         for stream in streams
     }
 

@@ -21,6 +21,7 @@ from query.fragment import Condition, ScanColumn, StreamScan, TimeRange
 from query.numeric_text import may_be_numeric
 from query.pruning import may_be_wanted
 from query.readings import DOUBLE, read_path
+from storage.keys import origin_of
 from storage.snapshot import ColumnStats, Segment, StreamSnapshot
 
 _Signature = tuple[object, ...]
@@ -104,12 +105,18 @@ def _well_inside(range_: TimeRange, segment: Segment) -> bool:
     return after and (range_.end_us is None or segment.timestamp_max_us < range_.end_us - _MARGIN_US)
 
 
+def origin_in(shard: int, segment: Segment) -> int:
+    """The shard whose offsets a segment of `shard` has."""
+    origin = origin_of(segment.name)
+    return shard if origin is None else origin
+
+
 def part_relation(scan: StreamScan, shard: int, part: SegmentPart, session: Session) -> str:
     """The SQL of one part's rows in the columns of `scan`."""
-    layout = layout_of(scan, part.segment)
+    layout, origin = layout_of(scan, part.segment), origin_in(shard, part.segment)
     if part.table is not None:
-        return _select(scan.columns, layout, shard, session.add(part.table))
-    return segment_relation(scan, layout, shard, literal(part.path), part)
+        return _select(scan.columns, layout, origin, session.add(part.table))
+    return segment_relation(scan, layout, origin, literal(part.path), part)
 
 
 def segment_relation(scan: StreamScan, layout: Layout, shard: int, file: str, part: SegmentPart | None = None) -> str:
@@ -121,21 +128,21 @@ def segment_relation(scan: StreamScan, layout: Layout, shard: int, file: str, pa
 def segments_relations(scan: StreamScan, shard: int, parts: Sequence[SegmentPart], session: Session) -> list[str]:
     """The SQL of all `parts`: files of one layout are one relation, tables likewise; parts of a file are one each."""
     selects = []
-    files: dict[_Signature, tuple[Layout, list[str]]] = {}
-    tables: dict[_Signature, tuple[Layout, list[pa.Table]]] = {}
+    files: dict[_Signature, tuple[Layout, int, list[str]]] = {}
+    tables: dict[_Signature, tuple[Layout, int, list[pa.Table]]] = {}
     for part in parts:
-        layout = layout_of(scan, part.segment)
+        layout, origin = layout_of(scan, part.segment), origin_in(shard, part.segment)
         if part.table is not None:
             types = tuple(str(field.type) for field in part.table.schema)
-            tables.setdefault((layout.signature, types), (layout, []))[1].append(part.table)
+            tables.setdefault((layout.signature, origin, types), (layout, origin, []))[2].append(part.table)
         elif part.ranges is None:
-            files.setdefault(layout.signature, (layout, []))[1].append(literal(part.path))
+            files.setdefault((layout.signature, origin), (layout, origin, []))[2].append(literal(part.path))
         else:
-            selects.append(segment_relation(scan, layout, shard, literal(part.path), part))
-    for layout, paths in files.values():
-        selects.append(segment_relation(scan, layout, shard, f"[{', '.join(paths)}]"))
-    for layout, held in tables.values():
-        selects.append(_select(scan.columns, layout, shard, session.add(pa.concat_tables(held))))
+            selects.append(segment_relation(scan, layout, origin, literal(part.path), part))
+    for layout, origin, paths in files.values():
+        selects.append(segment_relation(scan, layout, origin, f"[{', '.join(paths)}]"))
+    for layout, origin, held in tables.values():
+        selects.append(_select(scan.columns, layout, origin, session.add(pa.concat_tables(held))))
     return selects
 
 

@@ -23,6 +23,7 @@ from query.scan import (
     SegmentPart,
     layout_of,
     open_conditions,
+    origin_in,
     part_relation,
     segment_relation,
     segments_relations,
@@ -147,7 +148,7 @@ class States:
 
 
 def _key(scan: StreamScan, shard: int, segment: Segment) -> str:
-    relation = segment_relation(scan, layout_of(scan, segment), shard, _FILE)
+    relation = segment_relation(scan, layout_of(scan, segment), origin_in(shard, segment), _FILE)
     return state_key(segment, statement(scan, relation, open_conditions(scan, segment)))
 
 

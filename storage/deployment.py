@@ -22,7 +22,7 @@ from core.limits import (
 )
 from storage.catalog import CatalogStore
 from storage.fs import LocalFileSystem
-from storage.keys import SHARDS_PREFIX, segments_prefix
+from storage.keys import SHARDS_PREFIX
 from storage.object_wal import ObjectWalOptions
 from storage.objects import ObjectStore
 from storage.open_objects import open_object_store
@@ -119,10 +119,9 @@ def spill_directory(config: ShardConfig, owner: str) -> str:
     return directory
 
 
-def data_directories(config: ShardConfig, *, all_shards: bool) -> list[str]:
-    """Where the files lie that segment_files() names, of one shard or of all: nothing else is read by queries."""
-    prefix = SHARDS_PREFIX if all_shards else segments_prefix(config.shard)
-    segments = open_objects(config).local_path(prefix.rstrip("/"))
+def data_directories(config: ShardConfig) -> list[str]:
+    """Where the files lie that segment_files() names, of all shards: nothing else is read by queries."""
+    segments = open_objects(config).local_path(SHARDS_PREFIX.rstrip("/"))
     return [segments or _segments_directory(config)]
 
 

@@ -54,14 +54,15 @@ class Placements:
 
     @property
     def serving(self) -> tuple[int, ...]:
-        """The shards that may hold what a query has to see: of both placements during a change."""
-        coming = self.coming.shards if self.coming is not None else ()
+        """The shards that may hold what a query has to see: of both placements while one gives way to the other."""
+        coming = self.coming.shards if self.coming is not None and self.moving else ()
         return tuple(sorted({*self.current.shards, *coming}))
 
     @property
     def retired(self) -> frozenset[int]:
         """The numbers of all shards that nobody asks any more: their segments are their heirs'."""
-        return frozenset(range(self.next_shard)) - set(self.serving)
+        coming = self.coming.shards if self.coming is not None else ()
+        return frozenset(range(self.next_shard)) - {*self.current.shards, *coming}
 
 
 def begun(placements: Placements, count: int, now_us: int) -> Placements:

@@ -1,4 +1,4 @@
-"""Owns `format.json`, which says at the root of a storage what wrote it and for how many shards. Written once."""
+"""Owns `format.json`, which says at the root of a storage what wrote it and how many shards it began with."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ from storage.objects import AlreadyExists, ObjectStore
 STORAGE_FORMAT: Final = 1
 
 
-def open_storage(objects: ObjectStore, shards: int) -> None:
-    """Mark a new storage, or check that an existing one is of this format and of `shards` shards.
+def open_storage(objects: ObjectStore, shards: int) -> int:
+    """Mark a new storage as one of `shards` shards, or check the format of an existing one; how many it began with.
 
-    Raises InvalidSettings (other number of shards, or a restore into it was cut off), Corrupt (newer format, or not
-    ours), Unavailable.
+    Raises InvalidSettings (a restore into it was cut off), Corrupt (newer format, or not ours), Unavailable.
     """
     if _is_unfinished(objects):
         raise InvalidSettings("a restore or clone into this storage was cut off: run the same command again")
@@ -26,7 +25,7 @@ def open_storage(objects: ObjectStore, shards: int) -> None:
     except NotFound:
         try:
             objects.put_new(FORMAT_KEY, json.dumps(wanted).encode() + b"\n")
-            return
+            return shards
         except AlreadyExists:
             found = objects.get(FORMAT_KEY)
     try:
@@ -36,10 +35,7 @@ def open_storage(objects: ObjectStore, shards: int) -> None:
         raise Corrupt(f"{FORMAT_KEY} at the storage root cannot be read: use an empty storage or restore it") from error
     if version > STORAGE_FORMAT:
         raise Corrupt(f"storage has format {version}, this release reads up to {STORAGE_FORMAT}: upgrade")
-    if present_shards != shards:
-        raise InvalidSettings(
-            f"storage was made with {present_shards} shards, the settings say {shards}: set shards to {present_shards}"
-        )
+    return present_shards
 
 
 def _is_unfinished(objects: ObjectStore) -> bool:

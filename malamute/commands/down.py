@@ -39,7 +39,7 @@ def run(choice: Choice) -> None:
 def _stop(record: Recorded) -> list[str]:
     disconnect = record.attach()
     try:
-        return stop(record.name, record.shards)
+        return stop(record.name)
     finally:
         disconnect()
 
@@ -55,6 +55,6 @@ def _unrecorded(choice: Choice) -> Recorded:
     try:
         if not is_running(settings.name):
             raise NotFound(f"no malamute named {settings.name!r} runs on the ray at {address}: name it with --name")
-        return Recorded(settings.name, settings.storage, Transport(settings.name).shards, address, None)
+        return Recorded(settings.name, settings.storage, len(Transport(settings.name).placement.shards), address, None)
     finally:
         disconnect()

@@ -75,10 +75,10 @@ def _sender(
     transport = Transport(store.deployment)
     level = transport.info["durability"]
     if producer is None:
-        spread = SpreadSender(transport, transport.shards, DEFAULT_TENANT, stream, level, tally.count, dedup_key)
+        spread = SpreadSender(transport, transport.placement, DEFAULT_TENANT, stream, level, tally.count, dedup_key)
         return (lambda batch, position: spread.send(batch)), spread.drain, None
     sender = producer_sender(
-        transport, transport.shards, DEFAULT_TENANT, stream, producer, dedup_key, level=level, on_sent=tally.count
+        transport, transport.placement, DEFAULT_TENANT, stream, producer, dedup_key, level=level, on_sent=tally.count
     )
     sender.open()
     return sender.send, sender.drain, sender.position

@@ -8,15 +8,16 @@ from typing import Any, NamedTuple, Protocol
 
 from cluster.transport import Transport as DeploymentTransport
 from core.ids import DEFAULT_TENANT
+from core.placement import Placement
 from ingest.sender import Transport
 from ingest.shred import ShredSettings
 from malamute.client import Client
 
 
 class ShardedTransport(Transport, Protocol):
-    """A transport that knows how many shards there are."""
+    """A transport that knows the placement."""
 
-    shards: int
+    placement: Placement
 
 
 class StreamForm(NamedTuple):

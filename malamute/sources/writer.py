@@ -142,7 +142,7 @@ class SourceWriter:
         store = self._store
         return producer_sender(
             store.transport,
-            store.transport.shards,
+            store.transport.placement,
             store.tenant,
             stream,
             self.source_id,

@@ -25,7 +25,7 @@ STREAM = "bounded"
 def transport(ray_session, storage):
     # `launch` returns handles that it looked up by name, as every client has them.
     yield launch(load_settings(None, {"storage": storage, "name": "bounded", "shards": 1}, {}))
-    assert stop("bounded", 1) == []
+    assert stop("bounded") == []
 
 
 def shard_pid(transport: Transport) -> int:
@@ -42,7 +42,13 @@ def test_appends_beyond_the_bound_are_refused_and_the_others_stored_once(transpo
     ]
     pid = shard_pid(transport)
     patient = Sender(
-        transport, 0, TENANT, STREAM, "patient", rng=random.Random(1), sleep=lambda _: os.kill(pid, signal.SIGCONT)
+        transport,
+        transport.placement,
+        TENANT,
+        STREAM,
+        "patient",
+        rng=random.Random(1),
+        sleep=lambda _: os.kill(pid, signal.SIGCONT),
     )
     patient.open()
     os.kill(pid, signal.SIGSTOP)

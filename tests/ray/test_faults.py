@@ -93,7 +93,7 @@ def test_close_and_connect_again_finds_everything(ray_session, storage):
 def test_death_of_all_actors_at_once_loses_nothing(ray_session, storage):
     store = malamute.connect(storage=storage)
     store.write("numbers", [{"n": n} for n in range(100)])
-    stop(embedded_name(storage), 2, graceful=False)
+    stop(embedded_name(storage), graceful=False)
     with malamute.connect(storage=storage) as again:
         assert count(again, "numbers") == (100, 100)
 

@@ -47,7 +47,7 @@ def open_store(
     }
     settings = load_settings(None, overrides, {})
     transport = launch(settings)
-    return Client(transport, "default", durability, lambda: stop(settings.name, settings.shards))
+    return Client(transport, "default", durability, lambda: stop(settings.name))
 
 
 @pytest.mark.parametrize("durability", ["local", "object"])

@@ -53,7 +53,7 @@ def test_the_whole_surface_over_ray_client(ray_session, storage):
             )
         assert outcome.returncode == 0 and "done" in outcome.stdout, outcome.stderr[-3000:]
     finally:
-        assert stop("remote", 2) == []
+        assert stop("remote") == []
 
 
 def test_nothing_at_the_address_is_a_typed_error():

@@ -50,24 +50,22 @@ class LocalBackend:
         self._tellers = [Teller() for _ in snapshots]
 
     @property
-    def shards(self) -> int:
-        return len(self.snapshots)
+    def shards(self) -> Sequence[int]:
+        return range(len(self.snapshots))
 
     def describe(
-        self, query_id: str, tenant: str, known: Sequence[Mapping[str, int]], timeout_s: float
-    ) -> list[Mapping[str, Told]]:
-        answers = []
-        for number, (held, versions) in enumerate(zip(self.snapshots, known, strict=True)):
+        self, query_id: str, tenant: str, known: Mapping[int, Mapping[str, int]], timeout_s: float
+    ) -> Mapping[int, Mapping[str, Told]]:
+        answers: dict[int, Mapping[str, Told]] = {}
+        for number, versions in known.items():
+            held = self.snapshots[number]
             empty = {stream: StreamSnapshot(number, tenant, stream, 1, 0, (), ()) for stream in versions}
             snapshots = {stream: held.get(stream, empty[stream]) for stream in versions}
             if any(snapshot.memtable for snapshot in snapshots.values()):
                 self.pins.setdefault(query_id, set()).add(number)
-            answers.append(
-                {
-                    stream: self._tellers[number].tell(snapshot, versions[stream])
-                    for stream, snapshot in snapshots.items()
-                }
-            )
+            answers[number] = {
+                stream: self._tellers[number].tell(snapshot, versions[stream]) for stream, snapshot in snapshots.items()
+            }
         return answers
 
     def fleet(self, query_id: str, leaf: Leaf, timeout_s: float, cache: bool) -> _LocalFleet:

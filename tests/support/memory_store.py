@@ -11,6 +11,7 @@ from typing import Any
 from core.append import LOCAL, Ack, AppendRequest, ProducerOpened, check_request
 from core.batch import check_batch, decode_batch
 from core.errors import Unavailable, UnknownOutcome
+from core.placement import Placement, first_placement
 from ingest.shred import ShredSettings
 from ingest.unshred import unshred
 from malamute.sources.store import StreamForm
@@ -23,7 +24,7 @@ class MemoryStore:
     `faults` is how often a request or its answer is lost, decided by `rng`. While `up` is off nothing is taken.
     """
 
-    shards = 1
+    placement = first_placement(1)
     tenant = "default"
     level = LOCAL
 
@@ -52,13 +53,16 @@ class MemoryStore:
         found = [row[path] for row in self.select(stream, [path], where) if row[path] is not None]
         return max(found, default=None)
 
-    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
+    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str, placement: int) -> ProducerOpened:
         with self._lock:
             self._check_up()
             key = (tenant, stream, producer_id)
             state = self.producers.get(key)
             self.producers[key] = opened(state, state.epoch + 1 if state else 1, 0)
             return ProducerOpened(self.producers[key].epoch, self.producers[key].position)
+
+    def next_placement(self, version: int) -> Placement:
+        return self.placement
 
     def submit(self, shard: int, request: AppendRequest) -> AppendRequest:
         return request

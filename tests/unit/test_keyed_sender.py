@@ -11,6 +11,7 @@ import pytest
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import ManualClock
 from core.errors import InvalidRequest, MalamuteError, ShardFenced, Unavailable, UnknownOutcome
+from core.placement import first_placement
 from ingest.keyed_sender import KeyedSender, split_by_id
 from ingest.routing import SpreadSender, producer_sender
 from storage.shard import Shard
@@ -34,7 +35,7 @@ class LossyShards:
         self.files = [SimFileSystem() for _ in range(SHARDS)]
         self.shards: list[Shard] = [open_dedup(fs, self.clock) for fs in self.files]
 
-    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
+    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str, placement: int) -> ProducerOpened:
         return self.shards[shard].open_producer(tenant, stream, producer_id)
 
     def submit(self, shard: int, request: AppendRequest) -> Any:
@@ -65,9 +66,9 @@ class LossyShards:
 
 
 def keyed(transport: LossyShards, **options: Any) -> KeyedSender:
-    sender = producer_sender(transport, SHARDS, TENANT, STREAM, "p", "id", level="local", **options)
+    sender = producer_sender(transport, first_placement(SHARDS), TENANT, STREAM, "p", "id", level="local", **options)
     assert isinstance(sender, KeyedSender)
-    for one in sender._senders:
+    for one in sender._senders.values():
         one._sleep = lambda seconds: None
     return sender
 
@@ -81,15 +82,15 @@ def some(rng: random.Random, number: int) -> list[Sent]:
 
 def test_a_batch_is_split_by_id_and_what_has_none_goes_home_last() -> None:
     events = [Sent(None if i % 5 == 0 else f"id{i}", NOW_US, i) for i in range(100)]
-    parts = split_by_id(batch_of(events), "id", SHARDS, 1)
+    parts = split_by_id(batch_of(events), "id", range(SHARDS), 1)
     assert [shard for shard, _ in parts] == [0, 2, 1]
     numbers = {shard: part.column("n").to_pylist() for shard, part in parts}
     assert all(found == sorted(found) for found in numbers.values())
     assert sorted(n for found in numbers.values() for n in found) == list(range(100))
     assert set(range(0, 100, 5)) <= set(numbers[1])
-    again = split_by_id(batch_of(events[::-1]), "id", SHARDS, 1)
+    again = split_by_id(batch_of(events[::-1]), "id", range(SHARDS), 1)
     assert {shard: sorted(part.column("n").to_pylist()) for shard, part in again} == numbers
-    assert split_by_id(batch_of([Sent(None, NOW_US, 1)]), "id", SHARDS, 2)[0][0] == 2
+    assert split_by_id(batch_of([Sent(None, NOW_US, 1)]), "id", range(SHARDS), 2)[0][0] == 2
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -133,7 +134,7 @@ def test_a_position_is_not_stored_when_a_part_was_refused() -> None:
     events = [Sent(f"id{i}", NOW_US, i) for i in range(30)]
     sender.send(batch_of(events), b"first")
     sender.drain()
-    refusing = transport.shards[split_by_id(batch_of(events), "id", SHARDS, sender._home)[0][0]]
+    refusing = transport.shards[split_by_id(batch_of(events), "id", range(SHARDS), sender._home)[0][0]]
 
     def refuse(request: AppendRequest) -> Ack:
         raise InvalidRequest("no")
@@ -194,9 +195,15 @@ def test_a_writer_without_a_name_stores_each_id_once() -> None:
     transport, counts = LossyShards(3, 0.2), Counter[str]()
     for _ in range(2):
         spread = SpreadSender(
-            transport, SHARDS, TENANT, STREAM, "local", lambda sent: counts.update(ids=sent.ack.duplicate_ids), "id"
+            transport,
+            first_placement(SHARDS),
+            TENANT,
+            STREAM,
+            "local",
+            lambda sent: counts.update(ids=sent.ack.duplicate_ids),
+            "id",
         )
-        for one in spread._senders:
+        for one in spread._senders.values():
             one._sleep = lambda seconds: None
         for first in range(0, 100, 20):
             spread.send(batch_of([Sent(f"id{i}", NOW_US, i) for i in range(first, first + 20)]))

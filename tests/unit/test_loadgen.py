@@ -11,7 +11,7 @@ import pytest
 from core.append import Ack
 from core.batch import check_batch
 from core.errors import InvalidRequest
-from core.placement import shard_of
+from core.placement import first_placement
 from ingest.generate import generator
 from ingest.paced import Acknowledged, Pace, PacedProducer, Stopwatch, marked
 from ingest.sender import Sent
@@ -105,9 +105,9 @@ def test_the_run_id_is_in_every_event() -> None:
 
 def test_every_shard_gets_the_same_number_of_producers() -> None:
     plan = LoadPlan(1_000, 1.0, producers=9, batch_rows=10, level="local")
-    plans = producer_plans(plan, "run", 3)
-    assert [item.shard for item in plans] == [0, 1, 2] * 3
-    assert all(shard_of("default", "load", item.producer_id, 3) == item.shard for item in plans)
+    plans = producer_plans(plan, "run", first_placement(3))
+    shards = [item.placement.shard_of("default", "load", item.producer_id) for item in plans]
+    assert shards == [0, 1, 2] * 3
     assert len({item.producer_id for item in plans}) == 9
     assert {item.pace.rate_per_s for item in plans} == {1_000 / 9}
 

@@ -129,7 +129,7 @@ def test_many_threads_never_learn_a_wrong_list() -> None:
 class Shards:
     """Two shards; `moves` are called before each describe."""
 
-    shards = 2
+    shards = (0, 1)
 
     def __init__(self, moves: list[object] | None = None) -> None:
         self.tellers = [Teller(), Teller()]
@@ -139,11 +139,11 @@ class Shards:
         self.before_answer: list[object] = moves or []
 
     def describe(self, query_id, tenant, known, timeout_s):  # type: ignore[no-untyped-def]
-        self.asked.append([dict(versions) for versions in known])
-        answers = [
-            {STREAM: self.tellers[shard].tell(snapshot(self.version, self.held[shard]), known[shard][STREAM])}
+        self.asked.append([dict(versions) for versions in known.values()])
+        answers = {
+            shard: {STREAM: self.tellers[shard].tell(snapshot(self.version, self.held[shard]), known[shard][STREAM])}
             for shard in range(2)
-        ]
+        }
         if self.before_answer:
             self.before_answer.pop(0)()  # type: ignore[operator]
         return answers

@@ -9,7 +9,7 @@ import pytest
 
 from core.append import LOCAL, Ack, AppendRequest, ProducerOpened
 from core.errors import Fenced, InvalidRequest, Overloaded, ShardFenced, Unavailable, UnknownOutcome
-from core.placement import shard_of
+from core.placement import first_placement
 from ingest.routing import SpreadSender
 from ingest.sender import Sender
 from storage.shard import Shard
@@ -28,7 +28,7 @@ class LossyTransport:
         self.deliveries = 0
         self.restarts = 0
 
-    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
+    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str, placement: int) -> ProducerOpened:
         answer = self.shard.open_producer(tenant, stream, producer_id)
         if self.rng.random() < self.faults:
             raise UnknownOutcome("answer lost")
@@ -59,7 +59,9 @@ class LossyTransport:
 
 def sender_over(transport: Any, producer: str = "p", **options: Any) -> Sender:
     slept: list[float] = []
-    return Sender(transport, 0, TENANT, STREAM, producer, rng=random.Random(1), sleep=slept.append, **options)
+    return Sender(
+        transport, first_placement(1), TENANT, STREAM, producer, rng=random.Random(1), sleep=slept.append, **options
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -136,7 +138,9 @@ def test_an_unknown_outcome_is_kept_and_can_be_drained_later():
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    sender = Sender(transport, 0, TENANT, STREAM, "p", retry_seconds=5, sleep=sleep, steady_s=lambda: now[0])
+    sender = Sender(
+        transport, first_placement(1), TENANT, STREAM, "p", retry_seconds=5, sleep=sleep, steady_s=lambda: now[0]
+    )
     sender.send(batch([7]))
     with pytest.raises(Unavailable):
         sender.drain()
@@ -168,7 +172,9 @@ def test_giving_up_after_an_attempt_without_an_answer_is_an_unknown_outcome():
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    sender = Sender(transport, 0, TENANT, STREAM, "p", retry_seconds=5, sleep=sleep, steady_s=lambda: now[0])
+    sender = Sender(
+        transport, first_placement(1), TENANT, STREAM, "p", retry_seconds=5, sleep=sleep, steady_s=lambda: now[0]
+    )
     sender.send(batch([1]))
     with pytest.raises(UnknownOutcome, match="answer lost"):
         sender.drain()
@@ -180,8 +186,8 @@ def test_spread_sender_uses_every_shard_with_producers_that_the_placement_pins_t
         def __init__(self):
             self.requests = []
 
-        def open_producer(self, shard, tenant, stream, producer_id):
-            assert shard_of(tenant, stream, producer_id, 3) == shard
+        def open_producer(self, shard, tenant, stream, producer_id, placement):
+            assert first_placement(3).shard_of(tenant, stream, producer_id) == shard
             return ProducerOpened(1, None)
 
         def submit(self, shard, request):
@@ -192,7 +198,7 @@ def test_spread_sender_uses_every_shard_with_producers_that_the_placement_pins_t
             return pending
 
     transport = Recording()
-    spread = SpreadSender(transport, 3, TENANT, STREAM, "local", lambda sent: None)
+    spread = SpreadSender(transport, first_placement(3), TENANT, STREAM, "local", lambda sent: None)
     for number in range(6):
         spread.send(batch([number]))
     spread.drain()
@@ -207,7 +213,7 @@ class ReplacedShard:
         self.refusals = refusals
         self.seen: list[tuple[int, int]] = []
 
-    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str) -> ProducerOpened:
+    def open_producer(self, shard: int, tenant: str, stream: str, producer_id: str, placement: int) -> ProducerOpened:
         return ProducerOpened(epoch=1, position=None)
 
     def submit(self, shard: int, request: AppendRequest) -> Any:

@@ -1,0 +1,149 @@
+"""Owns carrying changes of the placement to their end over Ray: begins, seals and lets shards adopt, ends retired ones.
+
+Runs in the coordinator, in a thread of its own. What the steps are is storage.scaling's; nothing here outlives a crash,
+and nothing has to.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+
+from actors.errors import ask_again, send, unwrap
+from actors.fleet import RayBackend
+from actors.placement import ShardPlan, begin_shard, node_with_disk, plan_of
+from core.append import Ack, AppendRequest
+from core.clock import Clock
+from core.errors import MalamuteError
+from core.limits import ACK_WAIT_S_MAX, LAUNCH_WAIT_S_MAX, SCALE_RETRY_S
+from core.placement import Placement
+from query.tasks import shard_worker
+from storage.objects import ObjectStore
+from storage.placements import STEADY, Placements, PlacementStore, placement_to_plain
+from storage.scaling import carry_on, last_word
+
+
+class Scaling:
+    """The placement of a deployment and its changes. Thread-safe.
+
+    A retired shard goes on for `grace_s`, as queries that began before may still read with it.
+    """
+
+    def __init__(
+        self,
+        template: ShardPlan,
+        objects: ObjectStore,
+        store: PlacementStore,
+        backend: RayBackend,
+        clock: Clock,
+        grace_s: float,
+    ) -> None:
+        self._template = template
+        self._objects = objects
+        self._store = store
+        self._backend = backend
+        self._clock = clock
+        self._grace_s = grace_s
+        self._wake = threading.Event()
+        self._failure: str | None = None
+        self.placements = store.load()
+
+    @property
+    def plans(self) -> list[ShardPlan]:
+        """The plans of all shards that serve."""
+        return [plan_of(self._template, shard) for shard in self.placements.serving]
+
+    def start(self) -> None:
+        """Have the shards that serve, and carry on what was begun before this process."""
+        for plan in self.plans:
+            begin_shard(plan, None)  # nothing, unless a coordinator died while it moved the shard to its disk
+        self._backend.serve(self.placements.serving)
+        threading.Thread(target=self._run, name="scaling", daemon=True).start()
+
+    def scale(self, count: int) -> dict[str, Any]:
+        """Begin the change to `count` shards, unless there are or will be so many; returns status()."""
+        self._store.begin(count)
+        self._wake.set()
+        return self.status()
+
+    def last_word(self, shard: int, request: AppendRequest) -> Ack:
+        """See storage.scaling.last_word."""
+        return last_word(self._objects, self._clock, self.placements, shard, request)
+
+    def status(self) -> dict[str, Any]:
+        """The placement in force, the next one, how far it is, and what keeps it from going on."""
+        placements = self._store.load()
+        coming = placements.coming
+        return {
+            **placement_to_plain(placements.current),
+            "state": placements.state,
+            "next": None if coming is None else placement_to_plain(coming),
+            "failure": self._failure,
+        }
+
+    # --- storage.scaling.Shards -----------------------------------------------------------------------------------
+
+    def begin(self, shards: Sequence[int]) -> None:
+        """See storage.scaling.Shards."""
+        plans = [plan_of(self._template, shard) for shard in shards]
+        handles = [begin_shard(plan, node_with_disk(plan.config)) for plan in plans]
+        for shard, handle in zip(shards, handles, strict=True):
+            ask_again(handle, "open", timeout_s=LAUNCH_WAIT_S_MAX, what=f"start of shard {shard}")
+
+    def seal(self, shards: Sequence[int], placement: int) -> None:
+        """See storage.scaling.Shards."""
+        self._all(shards, "seal", placement)
+
+    def adopt(self, shards: Sequence[int], before: Placement, after: Placement) -> None:
+        """See storage.scaling.Shards."""
+        self._all(shards, "adopt", before, after)
+
+    def _all(self, shards: Sequence[int], method: str, *arguments: Any) -> None:
+        refs = [(shard, send(self._backend.handles[shard_worker(shard)], method, *arguments)) for shard in shards]
+        for shard, ref in refs:
+            unwrap(ref, ACK_WAIT_S_MAX, f"{method} of shard {shard}")
+
+    # --- the thread -----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        retired_at_s: dict[int, float] = {}
+        while True:
+            self._wake.clear()
+            try:
+                carry_on(self._store, self, self._take)
+                self._failure = None
+                self._end_retired(retired_at_s)
+            except MalamuteError as error:
+                # Shown in status(), and tried again: whatever was lacking may be back by then.
+                self._failure = str(error)
+            self._wake.wait(SCALE_RETRY_S)
+
+    def _take(self, placements: Placements) -> None:
+        """Let queries ask the shards that serve now, before anybody is told of the placement."""
+        self._backend.serve(placements.serving)
+        self.placements = placements
+
+    def _end_retired(self, retired_at_s: dict[int, float]) -> None:
+        if self.placements.state != STEADY:
+            return
+        now_s = self._clock.steady_s()
+        for shard in self.placements.retired:
+            if now_s - retired_at_s.setdefault(shard, now_s) < self._grace_s:
+                continue
+            worker = shard_worker(shard)
+            handle = self._backend.let_go(worker) or _found(self._template, shard)
+            if handle is not None:
+                send(handle, "close")  # what it has is in segments already, so nobody waits for it
+                ray.kill(handle, no_restart=True)
+            retired_at_s[shard] = float("inf")
+
+
+def _found(template: ShardPlan, shard: int) -> Any:
+    plan = plan_of(template, shard)
+    try:
+        return ray.get_actor(plan.name, namespace=plan.namespace)
+    except ValueError:
+        return None

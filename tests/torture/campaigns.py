@@ -17,9 +17,11 @@ from tests.kill import test_kill9, test_paused_owner, test_power_cut
 from tests.support.dedup_campaign import Campaign as DedupCampaign
 from tests.support.power_cut import NotPossible, power_cut_disk
 from tests.support.query_switches import SWITCHES
-from tests.torture import nodes, query_random, rpc_failures
+from tests.torture import deployment, nodes, query_random, rpc_failures
 from tests.unit import (
+    test_backup,
     test_manifest,
+    test_named_snapshots,
     test_object_wal_faults,
     test_object_wal_power_cut,
     test_sender,
@@ -33,6 +35,7 @@ Campaign = Callable[[int], Counts]
 RPC_BATCHES = 100  # of each producer
 FAULTY_BATCHES = 300
 NODES_S = 20.0  # of faults in one round
+DEPLOYMENT_S = 20.0  # of work in one round
 
 
 @contextmanager
@@ -52,6 +55,14 @@ def shard_power_cuts(seed: int) -> Counts:
 
 def object_wal_power_cuts(seed: int) -> Counts:
     return {"shards": 1, "crash states": test_object_wal_power_cut.power_cuts(seed)}
+
+
+def snapshot_power_cuts(seed: int) -> Counts:
+    with test_backup.one_copy_at_a_time():
+        backing_up = test_backup.crashes_while_backing_up(seed)
+        restoring = test_backup.crashes_while_restoring(seed)
+    states = test_named_snapshots.crashes_while_taking(seed) + backing_up + restoring
+    return {"snapshots, backups, restores, clones": 3, "crash states": states}
 
 
 def real_power_cuts(seed: int) -> Counts:
@@ -105,6 +116,22 @@ def sources(seed: int) -> Counts:
     except ModuleNotFoundError as error:
         raise NotPossible(f"{error.name} is not installed") from error
     return campaign.kafka_campaign(seed) + campaign.files_campaign(seed)
+
+
+def probes(seed: int) -> Counts:
+    return deployment.campaign("probes", seed, DEPLOYMENT_S)
+
+
+def whole_batches(seed: int) -> Counts:
+    return deployment.campaign("batches", seed, DEPLOYMENT_S)
+
+
+def killed_shards(seed: int) -> Counts:
+    return deployment.campaign("kills", seed, DEPLOYMENT_S)
+
+
+def hanging_shards(seed: int) -> Counts:
+    return deployment.campaign("hangs", seed, DEPLOYMENT_S)
 
 
 def paused_owners(seed: int) -> Counts:

@@ -87,13 +87,37 @@ FIGURES: Final = (
         seeded=False,
     ),
     Figure(
-        "T20", "acknowledged, then queryable", missing="not a campaign: tests/ray/test_faults.py probes it in small"
+        "T20",
+        "acknowledged, then queryable, while others write and flush",
+        campaigns.probes,
+        ends="one machine",
+        seeded=False,
     ),
-    Figure("T21", "sums of whole batches during flushes", missing="not a campaign: tests/ray/test_snapshots.py"),
+    Figure(
+        "T21",
+        "sums of whole batches in every answer during writes, flushes and merges",
+        campaigns.whole_batches,
+        ends="one machine; no retention",
+        seeded=False,
+    ),
     Figure("T22", "random merges keep the rows", missing="segments are not merged yet"),
-    Figure("T27", "killed shards of a deployment", missing="not a campaign: tests/ray/test_faults.py kills in small"),
+    Figure(
+        "T27",
+        "shards killed under producers and a reader: history, and until all producers are served again",
+        campaigns.killed_shards,
+        2,
+        "one machine; a seed chooses the kills, the machine their moment",
+        seeded=False,
+    ),
     Figure(
         "T28", "owners paused, replaced and woken", campaigns.paused_owners, 2, "WAL on objects; pauses up to 0.3 s"
+    ),
+    Figure(
+        "T28 hung",
+        "shards stopped until the coordinator has ended them: the same",
+        campaigns.hanging_shards,
+        ends="one machine",
+        seeded=False,
     ),
     Figure("T37", "object-store calls of which a fifth fails", campaigns.object_store_faults, ends="a store in memory"),
     Figure("T38", "32 writers on one manifest", campaigns.writers_of_one_manifest, ends="threads", seeded=False),

@@ -14,6 +14,7 @@ from tests.torture import (
     model,
     replay_speed,
     retries,
+    snapshot_kills,
     sweeps,
 )
 from tests.torture.campaigns import Campaign
@@ -45,9 +46,19 @@ FIGURES: Final = (
     Figure("T1 wal", "modelled power cuts of a bare WAL", campaigns.wal_power_cuts, ends="sampled, not exhaustive"),
     Figure("T1 shard", "modelled power cuts of a shard: WAL, flush, manifest", campaigns.shard_power_cuts, 2),
     Figure("T1 objects", "modelled power cuts with the WAL as objects", campaigns.object_wal_power_cuts),
+    Figure(
+        "T1 snapshots", "modelled power cuts of snapshots, backups, restores, clones", campaigns.snapshot_power_cuts
+    ),
     Figure("T2", "power cuts of a real ext4 on a loop device", campaigns.real_power_cuts, 2, "one shard, no Ray"),
     Figure("T4", "processes killed at random times", campaigns.kills, 2, "one shard, no Ray"),
     Figure("T5", "processes killed at each change of the disk", kill_points.every_point_once, 4, "one shard, no Ray"),
+    Figure(
+        "T5 snapshots",
+        "processes killed at every change that a snapshot, backup, restore and clone makes",
+        snapshot_kills.every_step_once,
+        2,
+        "one shard, no Ray",
+    ),
     Figure("T6 wal", "crash after crash of a bare WAL", campaigns.wal_crashes_in_recovery),
     Figure("T6 shard", "second power cuts inside recovery", campaigns.shard_crashes_in_recovery),
     Figure("T7", "a WAL cut at bytes of its last 65,536", sweeps.cuts, 2, "64 rounds are all of them"),

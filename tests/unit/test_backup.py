@@ -6,6 +6,8 @@ import errno
 import itertools
 import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -44,10 +46,20 @@ _tokens = itertools.count(1_000_000)
 DEDUP = StreamSettings(STREAM, dedup_key="n")
 
 
-@pytest.fixture(autouse=True)
-def one_copy_at_a_time(monkeypatch):
+@contextmanager
+def one_copy_at_a_time() -> Iterator[None]:
     """The simulated file system knows one thread."""
-    monkeypatch.setattr(snapshot_files, "COPIES_AT_ONCE", 1)
+    many, snapshot_files.COPIES_AT_ONCE = snapshot_files.COPIES_AT_ONCE, 1
+    try:
+        yield
+    finally:
+        snapshot_files.COPIES_AT_ONCE = many
+
+
+@pytest.fixture(autouse=True)
+def _one_copy_at_a_time():
+    with one_copy_at_a_time():
+        yield
 
 
 def store_at(fs: SimFileSystem, root: str) -> LocalObjectStore:

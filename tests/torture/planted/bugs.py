@@ -27,6 +27,9 @@ _OBJECT_WAL: Final = "tests/unit/test_object_wal.py"
 _INTERLEAVINGS: Final = "tests/unit/test_object_wal_interleavings.py"
 _STATES: Final = "tests/unit/test_query_states.py"
 _DEDUP: Final = "tests/unit/test_dedup.py"
+_SNAPSHOTS: Final = "tests/unit/test_named_snapshots.py"
+_SNAPSHOT_GARBAGE: Final = "tests/unit/test_snapshot_garbage.py"
+_BACKUP: Final = "tests/unit/test_backup.py"
 _SENDER: Final = "tests/unit/test_sender.py"
 
 BUGS: Final = (
@@ -194,9 +197,52 @@ BUGS: Final = (
     Bug(
         "a shard without its WAL is served",
         "storage/recovery.py",
-        "    if newest is not None:\n        manifests.check_wal(newest)\n",
+        "    if newest is not None and newest.version > 0:\n        manifests.check_wal(newest)\n",
         "    if False:\n        manifests.check_wal(newest)\n",
         _SHARD,
+    ),
+    # --- snapshots and backups ------------------------------------------------------------------------------------
+    Bug(
+        "what a named snapshot holds is deleted",
+        "storage/garbage.py",
+        " and segment.name not in leased]",
+        "]",
+        _SNAPSHOT_GARBAGE,
+    ),
+    Bug(
+        "a snapshot counts however long it took",
+        "storage/named_snapshots.py",
+        "if self._is_whole(snapshot) and self._clock.steady_s() - started_s <= SNAPSHOT_TAKE_S_MAX:",
+        "if True:",
+        f"{_SNAPSHOT_GARBAGE} {_SNAPSHOTS}",
+    ),
+    Bug(
+        "the ids that a backup copies are deleted under it",
+        "storage/shard.py",
+        "sorted(self._doomed_runs - leased)",
+        "sorted(self._doomed_runs)",
+        _BACKUP,
+    ),
+    Bug(
+        "files are copied without looking at their checksums",
+        "storage/snapshot_files.py",
+        "    if (len(data), crc) != (file.bytes, file.crc32c):\n",
+        "    if len(data) != file.bytes:\n",
+        _BACKUP,
+    ),
+    Bug(
+        "a deployment begins on half a restored storage",
+        "storage/storage_format.py",
+        "    if _is_unfinished(objects):\n",
+        "    if False:\n",
+        _BACKUP,
+    ),
+    Bug(
+        "a storage is marked as restored before it is whole",
+        "storage/restore.py",
+        "    _begin(snapshot, target)\n",
+        "    _begin(snapshot, target)\n    target.delete([RESTORE_KEY])\n",
+        _BACKUP,
     ),
     # --- flush ------------------------------------------------------------------------------------------------------
     Bug(

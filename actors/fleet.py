@@ -15,6 +15,7 @@ from actors.errors import send, unwrap
 from core.clock import Clock
 from core.errors import MalamuteError, Overloaded
 from core.limits import ACK_WAIT_S_MAX, STATUS_WAIT_S_MAX
+from query.attempt import Attempt, Attempted
 from query.fragment import Leaf, LeafResult
 from query.holdings import Told
 from query.tasks import Task, reader_worker, shard_worker
@@ -60,6 +61,18 @@ class RayBackend:
         deadline_s = self._clock.steady_s() + timeout_s
         return {
             shard: unwrap(ref, max(0.0, deadline_s - self._clock.steady_s()), f"describe on shard {shard}")
+            for shard, ref in refs.items()
+        }
+
+    def attempt(self, tenant: str, attempts: Mapping[int, Attempt], timeout_s: float) -> dict[int, Attempted]:
+        """See Backend."""
+        workers = {shard: shard_worker(shard) for shard in attempts}
+        refs = {
+            shard: send(self.handles[workers[shard]], "attempt", tenant, asked) for shard, asked in attempts.items()
+        }
+        deadline_s = self._clock.steady_s() + timeout_s
+        return {
+            shard: unwrap(ref, max(0.0, deadline_s - self._clock.steady_s()), f"a query on {workers[shard]}")
             for shard, ref in refs.items()
         }
 

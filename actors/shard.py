@@ -22,6 +22,7 @@ from core.clock import SystemClock
 from core.errors import Fenced, MalamuteError
 from core.limits import ACTOR_CALLS_PENDING_MAX, FLUSH_POLL_S, FLUSH_RETRY_S, SHARD_APPENDS_MAX, SHARD_QUERIES_MAX
 from core.placement import Placement
+from query.attempt import Attempt, Attempted, run_attempt
 from query.fragment import DistributedPlan, Leaf, LeafResult
 from query.holdings import Teller, Told
 from query.tasks import Task, task_snapshots
@@ -103,6 +104,11 @@ class ShardActor:
         else:
             self._pins.release(query_id)  # what an earlier description pinned
         return {stream: self._teller.tell(snapshot, known[stream]) for stream, snapshot in snapshots.items()}
+
+    @ray.method(concurrency_group="query")
+    def attempt(self, tenant: str, attempt: Attempt) -> Attempted:
+        """Say what the streams hold beyond what is known of them, and run a task over it; see query.attempt."""
+        return run_attempt(attempt, self._host.snapshots(tenant, list(attempt.known)), self._teller, self._worker)
 
     @ray.method(concurrency_group="query")
     def run_leaf(self, query_id: str, leaf: Leaf, task: Task, seconds: float, cache: bool) -> LeafResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from query.attempt import Attempt, Attempted
 from query.dispatch import Fleet
 from query.fragment import Leaf
 from query.holdings import Told
@@ -30,6 +31,9 @@ class Backend(Protocol):
         `known` gives by shard the streams with the manifest version whose segments are known. The first error of a
         shard is raised.
         """
+
+    def attempt(self, tenant: str, attempts: Mapping[int, Attempt], timeout_s: float) -> Mapping[int, Attempted]:
+        """Ask shards without pins, by number; see query.attempt. The first error of a shard is raised."""
 
     def fleet(self, query_id: str, leaf: Leaf, timeout_s: float, cache: bool) -> Fleet:
         """The workers, to run tasks of `leaf` on."""

@@ -110,7 +110,7 @@ class Queries:
                 return
             started_s = self._around.clock.steady_s()
             course.take_snapshot()
-            course.prepare(1, STREAM_ROWS_MAX)
+            course.prepare(1, STREAM_ROWS_MAX, pieces=True)
             if not course.plan.piecewise:
                 course.run_all()
                 yield course.merged(started_s, course.partial).table
@@ -135,7 +135,7 @@ class Queries:
             if course.statement.kind != SELECT:
                 return course.plan, [], course.id
             course.take_snapshot()
-            course.prepare(1, STREAM_ROWS_MAX)
+            course.prepare(1, STREAM_ROWS_MAX, pieces=True)
             if not course.plan.piecewise:
                 return course.plan, [], course.id
             course.pins -= {task.shard for task in course.tasks if task.memtable}
@@ -204,20 +204,30 @@ class Queries:
             )
         if course.statement.kind in (EXPLAIN, EXPLAIN_ANALYZE):
             return self._explain(course, started_s)
-        key = course.take_snapshot()
-        kept = self._results.get(key) if course.options.cache else None
+        kept = self._still_kept(course) if course.options.cache else None
+        if kept is None:
+            key = course.attempt(TASK_SEGMENTS_MAX, TASK_ROWS_MAX) or course.take_snapshot()
+            kept = self._results.get(key) if course.options.cache else None
         if kept is not None:
             check_result(course.options, kept.table.num_rows, kept.table.nbytes)
             return kept.again(clock.steady_s() - started_s)
         if course.statement.kind == DESCRIBE:
             table = self._described(course)
             return QueryAnswer(table, (), {"plan": "constant", "seconds": clock.steady_s() - started_s})
-        course.prepare(TASK_SEGMENTS_MAX, TASK_ROWS_MAX)
-        course.run_all()
+        if not course.done:
+            course.prepare(TASK_SEGMENTS_MAX, TASK_ROWS_MAX)
+            course.run_all()
         answer = course.merged(started_s, course.partial)
         if course.plan.repeatable and not course.partial:
             self._results.put(key, answer)
         return answer
+
+    def _still_kept(self, course: Course) -> QueryAnswer | None:
+        """The answer that is kept for what the streams held last, when they still do."""
+        key = course.recall()
+        if key is None or not self._results.holds(key) or course.look() != key:
+            return None
+        return self._results.get(key)
 
     def _explain(self, course: Course, started_s: float) -> QueryAnswer:
         course.take_snapshot()

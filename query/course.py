@@ -14,7 +14,8 @@ from typing import Any, Final
 import pyarrow as pa
 
 from core.clock import Clock
-from core.errors import BudgetExceeded
+from core.errors import BudgetExceeded, InvalidQuery
+from query.attempt import Attempt, by_shard, unchanged
 from query.backend import Backend
 from query.dispatch import Answer, Dispatcher
 from query.executor import Executor
@@ -22,7 +23,7 @@ from query.fragment import CONSTANT, TOP_N, DistributedPlan, Leaf, LeafResult, L
 from query.holdings import Holding, Ledger, take_snapshot, visible_ends
 from query.merge import run_merge
 from query.options import PARTIAL, QueryAnswer, QueryOptions
-from query.parse import SHOW, Statement
+from query.parse import SELECT, SHOW, Statement
 from query.past import holdings_in, stored_until
 from query.planner import Planner, Question
 from query.tasks import Pruned, Task, make_tasks, prune
@@ -30,7 +31,11 @@ from query.worker import too_much
 from storage.named_snapshot_format import NamedSnapshot
 from storage.stream_settings import StreamSettings
 
+WHOLE_ROWS_MAX: Final = 100_000  # of segments, whose partial states may be kept: computed anew in some 10 ms
+Key = tuple[Any, ...]  # of a question over a snapshot
+
 _UNPLANNED: Final = DistributedPlan(CONSTANT, Leaf(()), "", (), (), ())
+_ATTEMPT_SLACK_S: Final = 1.0  # a shard ends an attempt in time by itself; its answer takes a moment more
 _MERGE_SECONDS_MIN: Final = 5.0  # for the merge of what came before the time was over
 _SOFT_BUDGETS: Final = frozenset({"seconds", "scanned_bytes"})  # what was read until then is an answer
 
@@ -67,26 +72,60 @@ class Course:
     answers: list[Answer] = field(default_factory=list)
     pins: set[int] = field(default_factory=set)  # shards that may hold a snapshot for the query
     dispatcher: Dispatcher | None = None
+    done: bool = False  # all tasks were run by attempt()
     partial: bool = False  # a budget ended the tasks early, and the caller takes what there is
 
     # --- steps ----------------------------------------------------------------------------------------------------
 
-    def take_snapshot(self) -> tuple[Any, ...]:
+    def recall(self) -> Key | None:
+        """The key of the question over what the streams held when last asked; None when that is not known."""
+        held = self._recalled()
+        return None if held is None else self._key(held)
+
+    def look(self) -> Key | None:
+        """The key of the question over what the streams hold now; nothing is pinned."""
+        believed = self._recalled()
+        held = None if believed is None else self._ask_for(believed, {})[0]
+        return None if held is None else self._key(held)
+
+    def attempt(self, segments_max: int, rows_max: int) -> Key | None:
+        """Answer in one round, if the streams hold what they held when last asked: then all tasks are done.
+
+        Returns the key of the question over the snapshot; None when that came to nothing, of which nothing is left.
+        """
+        believed = self._recalled()
+        soft = self.options.on_budget == PARTIAL or self.options.scanned_bytes_max is not None
+        if self.statement.kind != SELECT or believed is None or soft:
+            return None
+        self.holdings = believed
+        held = None
+        try:
+            held = self._run_at_once(segments_max, rows_max)
+        except InvalidQuery:  # of what the streams hold now the query may be right
+            if self.tasks:
+                self._cancel_and_go_on()
+        if held is None or not unchanged(believed, held):
+            self.holdings, self.plan, self.pruned, self.tasks, self.answers = {}, _UNPLANNED, [], [], []
+            return None
+        self.holdings = held
+        self.done = True
+        return self._key(held)
+
+    def take_snapshot(self) -> Key:
         """Take the snapshot of every stream that is read; returns the key of the question over this snapshot."""
-        streams = sorted(self.settings if self.statement.kind == SHOW else self.statement.streams)
         backend = self.around.backend
         if self.past is not None:
-            self.holdings = holdings_in(self.past, streams)
-        elif streams:
+            self.holdings = holdings_in(self.past, self._streams)
+        elif self._streams:
             self.pins = set(backend.shards)
-            self.holdings = take_snapshot(backend, self.around.ledger, self.id, self.tenant, streams, self.left_s())
+            self.holdings = take_snapshot(
+                backend, self.around.ledger, self.id, self.tenant, self._streams, self.left_s()
+            )
             self.pins = {held.shard for holdings in self.holdings.values() for held in holdings if held.batches}
-        identities = tuple((stream, tuple(held.identity for held in self.holdings[stream])) for stream in streams)
-        settings = tuple(self.settings[stream] for stream in streams)
-        return (self.tenant, self.question, self.options.at, identities, settings)
+        return self._key(self.holdings)
 
-    def prepare(self, segments_max: int, rows_max: int) -> None:
-        """Plan the query, prune, and cut it into tasks."""
+    def prepare(self, segments_max: int, rows_max: int, *, pieces: bool = False) -> None:
+        """Plan the query, prune, and cut it into tasks; `pieces` keeps a plan that works piece by piece."""
         self.plan = self.around.planner.plan(self.question, self.statement, self.holdings, self.settings)
         if isinstance(self.options.at, int):
             self.plan = stored_until(self.plan, self.options.at)
@@ -95,6 +134,8 @@ class Course:
             if self.plan.kind == TOP_N:
                 rows_max = sys.maxsize  # what the newest segments of a task have lets the engine skip the others
             self.tasks = make_tasks(self.pruned, self.around.backend.readers, segments_max, rows_max)
+            if len(self.tasks) == 1 and not (pieces and self.plan.piecewise) and self._is_quick():
+                self.plan = self.plan.whole()
 
     def run(self) -> Iterator[Answer]:
         """The answers of the tasks as they come. Raises BudgetExceeded, and what a task failed with."""
@@ -128,8 +169,7 @@ class Course:
         except BudgetExceeded as error:
             if self.options.on_budget != PARTIAL or error.budget not in _SOFT_BUDGETS:
                 raise
-            self.around.backend.cancel(self.id)
-            self.id = secrets.token_hex(8)  # the merge goes on
+            self._cancel_and_go_on()
             self.stopped = None
             self.partial = True
 
@@ -155,6 +195,56 @@ class Course:
             warnings = (*warnings, f"the result is partial: {len(self.answers)} of {len(self.tasks)} parts were read")
         return QueryAnswer(table, warnings, self._numbers(started_s, partial))
 
+    def _is_quick(self) -> bool:
+        """Whether the only task costs no more than to look after states that would make it cheaper next time."""
+        (task,) = self.tasks
+        return task.rows <= WHOLE_ROWS_MAX or not self.plan.keeps_states
+
+    def _recalled(self) -> dict[str, list[Holding]] | None:
+        """What the streams held when last asked; None when that is not known, or of no interest."""
+        if self.past is not None or not self._streams:
+            return None
+        return self.around.ledger.recall(self.around.backend.shards, self.tenant, self._streams)
+
+    @property
+    def _streams(self) -> list[str]:
+        return sorted(self.settings if self.statement.kind == SHOW else self.statement.streams)
+
+    def _key(self, holdings: Mapping[str, Sequence[Holding]]) -> Key:
+        identities = tuple((stream, tuple(held.identity for held in holdings[stream])) for stream in self._streams)
+        settings = tuple(self.settings[stream] for stream in self._streams)
+        return (self.tenant, self.question, self.options.at, identities, settings)
+
+    def _ask_for(
+        self, believed: Mapping[str, Sequence[Holding]], tasks: Mapping[int, Task]
+    ) -> tuple[dict[str, list[Holding]] | None, dict[int, LeafResult]]:
+        """What the shards hold, None when what is believed does not lead there, and what those gave that ran a task."""
+        known: dict[int, dict[str, int]] = {}
+        for stream, holdings in believed.items():
+            for holding in holdings:
+                known.setdefault(holding.shard, {})[stream] = holding.version
+        leaf, seconds, cache = self.plan.leaf, self.left_s(), self.options.cache
+        asked = {
+            shard: Attempt(self.id, versions, leaf, tasks.get(shard), seconds, cache)
+            for shard, versions in known.items()
+        }
+        answers = self.around.backend.attempt(self.tenant, asked, seconds + _ATTEMPT_SLACK_S)
+        told = {shard: answer.told for shard, answer in answers.items()}
+        held = self.around.ledger.learn_all(self.tenant, self._streams, told)
+        return held, {shard: answer.result for shard, answer in answers.items() if answer.result is not None}
+
+    def _run_at_once(self, segments_max: int, rows_max: int) -> dict[str, list[Holding]] | None:
+        """Plan for `holdings`, and have each shard run its task; what the shards hold, None when one did not run it."""
+        self.prepare(segments_max, rows_max)
+        placed = by_shard(self.tasks)
+        if placed is None:
+            return None
+        held, results = self._ask_for(self.holdings, placed)
+        if len(results) < len(self.tasks):
+            return None
+        self.answers = [Answer(task, task.workers[0], results[task.shard]) for task in self.tasks]
+        return held
+
     # --- stopping -------------------------------------------------------------------------------------------------
 
     def left_s(self) -> float:
@@ -169,6 +259,11 @@ class Course:
         self.stopped = reason
         self.around.executor.cancel(self.id)
         self.around.backend.cancel(self.id)
+
+    def _cancel_and_go_on(self) -> None:
+        """End what runs on the workers, but not the query."""
+        self.around.backend.cancel(self.id)
+        self.id = secrets.token_hex(8)
 
     def end(self, finished: bool) -> None:
         """Leave nothing behind on the workers; `finished` tells that no task runs any more."""

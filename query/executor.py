@@ -31,6 +31,17 @@ _BOUND_MAX: Final = 1_000  # remembered bindings: a few kB each
 _BATCH_ROWS: Final = 131_072  # of what is read step by step
 INTERRUPT_INTERVAL_S: Final = 0.02
 
+# The engine's errors that mean something else than a mistake in the query, by how their messages begin.
+_KINDS: Final[Mapping[str, type[duckdb.Error]]] = {
+    "Connection": duckdb.ConnectionException,
+    "FATAL": duckdb.FatalException,
+    "HTTP": duckdb.HTTPException,
+    "INTERNAL": duckdb.InternalException,
+    "IO": duckdb.IOException,
+    "Out of Memory": duckdb.OutOfMemoryException,
+    "Serialization": duckdb.SerializationException,
+}
+
 
 class Bound(NamedTuple):
     """Names and SQL types of a query's columns, without running it."""
@@ -119,12 +130,13 @@ class Session:
             if self._stopped is not None:
                 raise self._stopped
             yield
-        except (duckdb.Error, pa.ArrowException) as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
             if self._stopped is not None:
                 raise self._stopped from error
-            if isinstance(error, (duckdb.FatalException, duckdb.InternalException)):
+            meant = _of_engine(error) if isinstance(error, OSError) else error
+            if isinstance(meant, (duckdb.FatalException, duckdb.InternalException)):
                 self._on_fatal()
-            raise map_error(error) from error
+            raise map_error(meant) from error
         finally:
             self._busy.clear()
             self._idle.set()
@@ -255,6 +267,13 @@ class Executor:
 
 def _cancelled(query_id: str) -> BudgetExceeded:
     return BudgetExceeded(f"query {query_id!r} was cancelled", budget="cancelled")
+
+
+def _of_engine(error: OSError) -> duckdb.Error:
+    """The engine's error that Arrow told as one of its own, while it read a result step by step."""
+    kind, separator, _ = str(error).partition(" Error: ")
+    class_ = _KINDS.get(kind, duckdb.Error) if separator else duckdb.IOException
+    return class_(str(error))
 
 
 def map_error(error: Exception) -> MalamuteError:

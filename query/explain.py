@@ -15,6 +15,7 @@ from query.fragment import (
     PARTIAL_AGGREGATE,
     PROJECT,
     TOP_N,
+    WHOLE,
     DistributedPlan,
     Predicate,
     StreamScan,
@@ -42,6 +43,7 @@ _KINDS: Final = {
     TOP_N: "the first rows of each part, sorted and cut once more by the coordinator",
     PROJECT: "rows of each part, put together by the coordinator",
     GATHER: "filtered columns of each part, the query itself runs on the coordinator",
+    WHOLE: "the query itself, on the one worker that has all of its rows",
     CONSTANT: "no data is read",
 }
 
@@ -61,7 +63,10 @@ def explained(
     rows += [_pruned(part) for part in pruned]
     by_task = {answer.task.number: answer for answer in answers}
     rows += [_task(task, by_task.get(task.number)) for task in tasks]
-    rows.append(("merge", "coordinator", None, None, None, None, None, plan.merge_sql))
+    if plan.leaf.query is not None:
+        rows.append(("query", None, None, None, None, None, None, plan.leaf.query.sql))
+    else:
+        rows.append(("merge", "coordinator", None, None, None, None, None, plan.merge_sql))
     if merged is not None:
         stats = merged.stats
         detail = f"{stats['segments_cached']} of {stats['segments']} segments answered by kept states"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
+from core.errors import Unavailable
 from query.shape import StreamShape, merge_shapes, shape_of_batches, shape_of_segments
 from storage.keys import origin_of
 from storage.snapshot import Segment, StreamSnapshot
@@ -139,6 +140,29 @@ class Ledger:
                 self._known.popitem(last=False)
         return holding
 
+    def learn_all(
+        self, tenant: str, streams: list[str], told: Mapping[int, Mapping[str, Told]]
+    ) -> dict[str, list[Holding]] | None:
+        """What all shards hold of each stream, by what each told; None when one begins with what is no longer known."""
+        held = {
+            stream: [self.learn(shard, tenant, stream, by_stream[stream]) for shard, by_stream in told.items()]
+            for stream in streams
+        }
+        return _complete(held)
+
+    def recall(self, shards: Iterable[int], tenant: str, streams: list[str]) -> dict[str, list[Holding]] | None:
+        """What every shard held of each stream when it was last asked; None when that is not known of all."""
+        with self._lock:
+            held = {stream: [self._known.get((shard, tenant, stream)) for shard in shards] for stream in streams}
+        return _complete(held)
+
+
+def _complete(held: Mapping[str, Sequence[Holding | None]]) -> dict[str, list[Holding]] | None:
+    known = {stream: [one for one in holdings if one is not None] for stream, holdings in held.items()}
+    if any(len(known[stream]) < len(held[stream]) for stream in held):
+        return None
+    return {stream: each_once(holdings) for stream, holdings in known.items()}
+
 
 def merged_shape(holdings: Iterable[Holding]) -> StreamShape:
     """The shape of a stream over all shards."""
@@ -191,18 +215,12 @@ def take_snapshot(
 ) -> dict[str, list[Holding]]:
     """What every shard holds of each stream at one snapshot per shard, which it pins under `query_id`."""
     shards = backend.shards
-
-    def learn(known: dict[int, dict[str, int]]) -> list[dict[str, Holding | None]]:
-        told = backend.describe(query_id, tenant, known, timeout_s)
-        return [
-            {stream: ledger.learn(shard, tenant, stream, told[shard][stream]) for stream in streams} for shard in shards
-        ]
-
-    held = learn({shard: ledger.versions(shard, tenant, streams) for shard in shards})
-    if any(holding is None for by_stream in held for holding in by_stream.values()):
-        # Another query learned a newer version meanwhile: take a snapshot anew, with whole lists.
-        held = learn({shard: dict.fromkeys(streams, 0) for shard in shards})
-    return {
-        stream: each_once([holding for by_stream in held if (holding := by_stream[stream]) is not None])
-        for stream in streams
-    }
+    # With whole lists, when another query learned a newer version meanwhile.
+    for known in (
+        {shard: ledger.versions(shard, tenant, streams) for shard in shards},
+        {shard: dict.fromkeys(streams, 0) for shard in shards},
+    ):
+        held = ledger.learn_all(tenant, streams, backend.describe(query_id, tenant, known, timeout_s))
+        if held is not None:
+            return held
+    raise Unavailable("a shard told a change of its segments instead of all of them: run the query again")

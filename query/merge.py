@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from core.errors import BudgetExceeded
 from query.dialect import quote
 from query.executor import Executor, Session
-from query.fragment import PARTIAL_AGGREGATE, TOP_N, DistributedPlan, LeafResult
-from query.worker import Worker, too_much
+from query.fragment import PARTIAL_AGGREGATE, TOP_N, WHOLE, DistributedPlan, LeafResult
+from query.worker import Worker, bounded, too_much
 from storage.snapshot import Segment
 
 
@@ -33,6 +32,9 @@ def run_merge(
         results = [nothing]
     if plan.leaf.bytes_max is not None and _bytes(results) > plan.leaf.bytes_max:
         raise too_much(plan.leaf.bytes_max)
+    if plan.kind == WHOLE:
+        ((merged,),) = (result.tables for result in results)
+        return _named(merged, plan)
     with executor.session(seconds=seconds, query_id=query_id) as session:
         for position, name in enumerate(plan.inputs):
             table = pa.concat_tables([result.tables[position] for result in results])
@@ -40,14 +42,12 @@ def run_merge(
         if plan.kind in (PARTIAL_AGGREGATE, TOP_N):
             merged = session.table(plan.merge_sql)
         else:
-            merged = session.bounded_table(plan.merge_sql, executor.memory_bytes)
-            if merged is None:
-                raise BudgetExceeded(
-                    f"the result takes more than the {executor.memory_bytes} bytes that a query may use: select less, "
-                    "or read it in pieces with sql_batches()",
-                    budget="memory",
-                )
-        return merged if plan.names is None else merged.rename_columns(plan.names)
+            merged = bounded(session, plan.merge_sql, executor.memory_bytes)
+        return _named(merged, plan)
+
+
+def _named(table: pa.Table, plan: DistributedPlan) -> pa.Table:
+    return table if plan.names is None else table.rename_columns(plan.names)
 
 
 def _bytes(results: Sequence[LeafResult]) -> int:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from core.errors import InvalidRequest
 from core.limits import QUERY_SECONDS_DEFAULT, QUERY_SECONDS_MAX
+from query.parcel import packed, unpacked
 
 FAIL: Final = "fail"
 PARTIAL: Final = "partial"
@@ -58,6 +59,13 @@ class QueryAnswer:
     warnings: tuple[str, ...]
     stats: dict[str, Any]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _answer, (packed(self.table), self.warnings, self.stats)
+
     def again(self, seconds: float) -> QueryAnswer:
         """The same answer for somebody who asked again, and got it after `seconds`."""
         return replace(self, stats={**self.stats, "seconds": seconds, "result_cached": True})
+
+
+def _answer(sent: pa.Table | bytes, warnings: tuple[str, ...], stats: dict[str, Any]) -> QueryAnswer:
+    return QueryAnswer(unpacked(sent), warnings, stats)

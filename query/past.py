@@ -15,7 +15,7 @@ from core.batch import INGESTED_AT
 from core.errors import InvalidRequest
 from core.ids import check_name
 from query.dialect import quote
-from query.fragment import Condition, DistributedPlan, ScanColumn, StreamScan
+from query.fragment import Condition, DistributedPlan, Leaf, ScanColumn, StreamScan
 from query.holdings import Holding, adopted_ends, each_once
 from query.readings import TIMESTAMPTZ
 from query.shape import StreamShape, shape_of_segments
@@ -75,4 +75,7 @@ def stored_until(plan: DistributedPlan, at_us: int) -> DistributedPlan:
         ingested = ScanColumn(_INGESTED, TIMESTAMPTZ, system=INGESTED_AT)
         return replace(scan, columns=(*scan.columns, ingested), conditions=(*scan.conditions, until))
 
-    return replace(plan, leaf=replace(plan.leaf, scans=tuple(map(bounded, plan.leaf.scans))))
+    def of(leaf: Leaf) -> Leaf:
+        return replace(leaf, scans=tuple(map(bounded, leaf.scans)))
+
+    return replace(plan, leaf=of(plan.leaf), alone=plan.alone and of(plan.alone))

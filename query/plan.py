@@ -17,7 +17,7 @@ from query.conditions import bind_conditions, conjuncts, is_volatile, predicates
 from query.dialect import render
 from query.display import as_asked
 from query.executor import Executor, Session
-from query.fragment import CONSTANT, GATHER, PARTIAL_AGGREGATE, PROJECT, DistributedPlan, Leaf, StreamScan
+from query.fragment import CONSTANT, GATHER, PARTIAL_AGGREGATE, PROJECT, DistributedPlan, Leaf, Query, StreamScan
 from query.gather import gather_scans
 from query.mistakes import located
 from query.parse import DESCRIBE, SHOW, Statement
@@ -74,9 +74,12 @@ def _plan(resolved: Resolved, executor: Executor, session: Session, now_us: int)
             return _constant(describe_query(names, bound.types), resolved.warnings)
     pinned = pin_now(resolved.tree, now_us)
     split = None if names is None else _split_plan(resolved, names, executor, session)
-    planned = split or _gather_plan(resolved, names, session)
+    gathered = _gather_plan(resolved, names, session)
+    planned = split or gathered
+    few_rows = all(scan.few_rows for scan in planned.leaf.scans)
+    alone = Leaf(gathered.leaf.scans, query=Query(gathered.merge_sql, gathered.inputs, few_rows))
     steady = not pinned and not is_volatile(resolved.tree) and resolved.tree.find(exp.TableSample) is None
-    return replace(planned, repeatable=steady)
+    return replace(planned, alone=alone, repeatable=steady)
 
 
 def _split_plan(

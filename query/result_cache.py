@@ -38,6 +38,11 @@ class ResultCache(Generic[_Answer]):
         self.hits = 0
         self.misses = 0
 
+    def holds(self, key: Hashable) -> bool:
+        """Whether an answer is kept under `key`."""
+        with self._lock:
+            return key in self._answers
+
     def get(self, key: Hashable) -> _Answer | None:
         """The answer kept under `key`."""
         with self._lock:

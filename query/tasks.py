@@ -40,6 +40,11 @@ class Task:
         """How many segments there are to look at."""
         return sum(len(held) for held in self.segments.values())
 
+    @property
+    def rows(self) -> int:
+        """How many rows the segments have."""
+        return sum(segment.rows for held in self.segments.values() for segment in held)
+
 
 @dataclass(frozen=True, slots=True)
 class Pruned:

@@ -27,7 +27,7 @@ from core.limits import (
 from query.admission import Admission
 from query.executor import Executor, Session
 from query.footers import Footers
-from query.fragment import Leaf, LeafResult, LeafStats, StreamScan
+from query.fragment import Leaf, LeafResult, LeafStats, Query, StreamScan
 from query.hot_columns import SMALL_SEGMENT_ROWS, HotColumns, Wanted
 from query.row_groups import refuted_row_groups, row_ranges
 from query.scan import (
@@ -114,6 +114,7 @@ class Worker:
         asked_s = time.perf_counter()
         tables: list[pa.Table] = []
         stats = LeafStats()
+        table: pa.Table | None
         left = leaf.bytes_max
         tenant = next((snapshot.tenant for snapshot in snapshots.values()), "")
         with (
@@ -121,9 +122,11 @@ class Worker:
             self._session(seconds, asked_s, query_id) as session,
         ):
             started_s = time.perf_counter()
+            if leaf.query is not None:
+                table, stats = self._run_whole(leaf.scans, leaf.query, snapshots, session)
+                return LeafResult((table,), stats, time.perf_counter() - started_s)
             for scan in leaf.scans:
                 snapshot = snapshots.get(scan.stream)
-                table: pa.Table | None
                 if scan.states and snapshot is not None:
                     table, found = self._run_states(scan, snapshot, session, cache, left)
                 else:
@@ -159,18 +162,33 @@ class Worker:
     def _run_rows(
         self, scan: StreamScan, snapshot: StreamSnapshot | None, session: Session, bytes_left: int | None
     ) -> tuple[pa.Table | None, LeafStats]:
-        selects: list[str] = []
-        stats = LeafStats()
-        if snapshot is not None:
-            read = self._pruned(scan, snapshot, snapshot.segments)
-            selects = memtable_relations(scan, snapshot, read.batches, session)
-            selects += segments_relations(scan, snapshot.shard, read.parts, session)
-            stats = read.stats
-        sql = statement(scan, union(scan, selects), scan.conditions)
+        sql, stats = self._rows_of(scan, snapshot, session)
         if bytes_left is not None and not scan.few_rows:
             return session.bounded_table(sql, bytes_left), stats
         table = session.table(sql, few_rows=scan.few_rows)
         return (None if bytes_left is not None and table.nbytes > bytes_left else table), stats
+
+    def _run_whole(
+        self, scans: Sequence[StreamScan], query: Query, snapshots: Mapping[str, StreamSnapshot], session: Session
+    ) -> tuple[pa.Table, LeafStats]:
+        relations = []
+        stats = LeafStats()
+        for scan in scans:
+            relation, found = self._rows_of(scan, snapshots.get(scan.stream), session)
+            relations.append(relation)
+            stats += found
+        sql = query.over(relations)
+        table = session.table(sql) if query.few_rows else bounded(session, sql, self.executor.memory_bytes)
+        return table, stats
+
+    def _rows_of(self, scan: StreamScan, snapshot: StreamSnapshot | None, session: Session) -> tuple[str, LeafStats]:
+        """The SQL of the rows of one scan, and what has to be read for them."""
+        if snapshot is None:
+            return statement(scan, union(scan, ()), scan.conditions), LeafStats()
+        read = self._pruned(scan, snapshot, snapshot.segments)
+        selects = memtable_relations(scan, snapshot, read.batches, session)
+        selects += segments_relations(scan, snapshot.shard, read.parts, session)
+        return statement(scan, union(scan, selects), scan.conditions), read.stats
 
     def _run_states(
         self, scan: StreamScan, snapshot: StreamSnapshot, session: Session, cache: bool, bytes_left: int | None
@@ -238,6 +256,18 @@ class Worker:
             bytes_read=size,
             reasons=reasons if skipped else {},
         )
+
+
+def bounded(session: Session, sql: str, bytes_max: int) -> pa.Table:
+    """The rows of a query itself. Raises BudgetExceeded when they take more than `bytes_max` bytes."""
+    table = session.bounded_table(sql, bytes_max)
+    if table is None:
+        raise BudgetExceeded(
+            f"the result takes more than the {bytes_max} bytes that a query may use: select less, or read it in pieces "
+            "with sql_batches()",
+            budget="memory",
+        )
+    return table
 
 
 def too_much(bytes_max: int | None) -> BudgetExceeded:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from core.errors import MalamuteError, NotFound, Unavailable
 from core.limits import HOT_COLUMNS_BYTES
+from query.attempt import Attempt, Attempted, run_attempt
 from query.executor import Executor
 from query.fragment import Leaf, LeafResult
 from query.holdings import Teller, Told
@@ -58,15 +59,28 @@ class LocalBackend:
     ) -> Mapping[int, Mapping[str, Told]]:
         answers: dict[int, Mapping[str, Told]] = {}
         for number, versions in known.items():
-            held = self.snapshots[number]
-            empty = {stream: StreamSnapshot(number, tenant, stream, 1, 0, (), ()) for stream in versions}
-            snapshots = {stream: held.get(stream, empty[stream]) for stream in versions}
+            snapshots = self._held(number, tenant, versions)
             if any(snapshot.memtable for snapshot in snapshots.values()):
                 self.pins.setdefault(query_id, set()).add(number)
             answers[number] = {
                 stream: self._tellers[number].tell(snapshot, versions[stream]) for stream, snapshot in snapshots.items()
             }
         return answers
+
+    def attempt(self, tenant: str, attempts: Mapping[int, Attempt], timeout_s: float) -> dict[int, Attempted]:
+        return {
+            shard: run_attempt(
+                attempt,
+                self._held(shard, tenant, attempt.known),
+                self._tellers[shard],
+                self.workers[shard_worker(shard)],
+            )
+            for shard, attempt in attempts.items()
+        }
+
+    def _held(self, number: int, tenant: str, streams: Iterable[str]) -> dict[str, StreamSnapshot]:
+        empty = {stream: StreamSnapshot(number, tenant, stream, 1, 0, (), ()) for stream in streams}
+        return {stream: self.snapshots[number].get(stream, empty[stream]) for stream in streams}
 
     def fleet(self, query_id: str, leaf: Leaf, timeout_s: float, cache: bool) -> _LocalFleet:
         return _LocalFleet(self, query_id, leaf, timeout_s, cache)

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from core.errors import BudgetExceeded, MalamuteError
+from core.errors import BudgetExceeded, InvalidQuery, MalamuteError, Unavailable
 from core.limits import GATHER_BYTES_MAX, MIB
-from query.executor import Executor
+from query.executor import Executor, Session
 from query.merge import run_merge
 from query.worker import Worker
 from tests.support.local_backend import NamedFiles
@@ -107,3 +107,30 @@ def test_states_and_rows_have_the_same_budget(tmp_path):
             results = [worker.run_leaf(replace(planned.leaf, bytes_max=400), held) for held in shards.snapshots]
             run_merge(replace(planned, leaf=replace(planned.leaf, bytes_max=400)), results, shards.executor)
         assert refused.value.budget == "gather_bytes"
+
+
+@pytest.mark.parametrize(
+    "item", ["(range // 1_000_000 * 300)::TINYINT", "CASE WHEN range > 1_000_000 THEN error('no') END"]
+)
+def test_a_mistake_that_only_a_late_row_shows_is_the_query_s(item):
+    executor = Executor(threads=1)
+    with executor.session() as session, pytest.raises(InvalidQuery):
+        session.bounded_table(f"SELECT {item} AS x FROM range(2_000_000)", GATHER_BYTES_MAX)
+
+
+@pytest.mark.parametrize(
+    ("message", "error"),
+    [
+        ("Conversion Error: Type INT64 with value 300 is out of range", InvalidQuery),
+        ("Out of Memory Error: could not allocate block", BudgetExceeded),
+        ("IO Error: cannot open file", Unavailable),
+        ("INTERNAL Error: assertion failed", Unavailable),
+        ("cannot read", Unavailable),
+    ],
+)
+def test_what_arrow_tells_of_the_engine_means_what_the_engine_says(message, error):
+    broken: list[bool] = []
+    session = Session(None, lambda: broken.append(True))
+    with pytest.raises(error), session._mapped_errors():
+        raise OSError(message)
+    assert bool(broken) == message.startswith("INTERNAL")

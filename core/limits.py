@@ -186,5 +186,6 @@ INDEX_CACHE_BYTES_DEFAULT = 256 * MIB  # per process, indexes of segments in mem
 LAUNCH_WAIT_S_MAX = 600.0  # recovery of a shard: replay runs at millions of events a second
 STOP_WAIT_S_MAX = 120.0  # the last flush of a shard
 SCRUB_FIRST_S = 60.0  # after its beginning a deployment scrubs: one that runs for a moment has no process more
+SCRUB_AGREE_S = 600.0  # so long rounds have to agree on what a flush or a merge may just be writing or removing
 SCRUB_RETRY_S = 60.0  # pause after a round that was cut off, as by a store that is away
 STATUS_WAIT_S_MAX = 5.0  # a shard that does not say its numbers by then is shown as unavailable

@@ -5,6 +5,7 @@ What is looked at, and how, is verify's. Never modifies anything, never stops fo
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any, Final
 from core.clock import Clock
 from core.errors import MalamuteError
 from core.ids import ShardId
-from core.limits import SCRUB_RETRY_S
+from core.limits import SCRUB_AGREE_S, SCRUB_RETRY_S
 from storage.dedup_run import run_names
 from storage.keys import index_key, segment_epoch
 from storage.manifest import ManifestStore
@@ -66,7 +67,7 @@ class Scrubber:
         self._pace = Pace(options.bytes_per_s, clock, sleep)
         objects = PacedObjects(place.objects, self._pace)
         self._place = _DisksOfThisNode(place.name, objects, PacedFileSystem(self._pace), place.wal_directory, clock)
-        self._seen: set[tuple[str, str]] = set()  # in the last round, whether it counted or not
+        self._since_s: dict[tuple[str, str], float] = {}  # since when every round finds it
         self._progress: Progress | None = None  # of the round that is under way
         self._rounds = 0
         self._last: Round | None = None
@@ -102,7 +103,9 @@ class Scrubber:
             tuple(self._counting(report)),
             sum(finding.kind == UNREADABLE for finding in report.findings),
         )
-        self._seen = {(finding.kind, finding.where) for finding in report.findings}
+        now_s = self._clock.steady_s()
+        found = {(finding.kind, finding.where) for finding in report.findings}
+        self._since_s = {one: self._since_s.get(one, now_s) for one in found}
         self._rounds += 1
         self._failure = None
         return self._last
@@ -125,8 +128,10 @@ class Scrubber:
         """The findings that count.
 
         What is found in a segment, an index or a run of ids counts when the newest manifest still names that object.
-        Logs, manifests and what nothing names may change while they are looked at: there two rounds have to agree.
+        Logs, manifests and what nothing names may change while they are looked at: there all rounds of SCRUB_AGREE_S
+        have to agree.
         """
+        agreed_s = self._clock.steady_s() - SCRUB_AGREE_S
         named: dict[int | None, set[str]] = {}
         counting = []
         for finding in report.findings:
@@ -136,7 +141,8 @@ class Scrubber:
                 named[finding.shard] = named_objects(self._place.objects, finding.shard, self._clock)
             is_named = finding.where in named.get(finding.shard, ())
             of_segments = segment_epoch(finding.where) is not None and not finding.is_warning
-            if is_named or (not of_segments and (finding.kind, finding.where) in self._seen):
+            agreed = self._since_s.get((finding.kind, finding.where), math.inf) <= agreed_s
+            if is_named or (agreed and not of_segments):
                 counting.append(finding)
         return counting
 

@@ -12,6 +12,7 @@ import pytest
 from core.clock import ManualClock
 from core.errors import NotFound, Unavailable
 from core.ids import ShardId
+from core.limits import SCRUB_AGREE_S
 from malamute.display_scrub import scrub_lines
 from storage.fs import LocalFileSystem
 from storage.local_objects import LocalObjectStore
@@ -37,8 +38,9 @@ def scrubber_of(store: SmallStore, objects: ObjectStore | None = None, bytes_per
     return Scrubber(place, ScrubOptions(3600.0, bytes_per_s), clock, clock.advance)
 
 
-def found(scrubber: Scrubber) -> list[tuple[str, str]]:
-    """(kind, where) of what counts after one more round."""
+def found(scrubber: Scrubber, after_s: float = SCRUB_AGREE_S) -> list[tuple[str, str]]:
+    """(kind, where) of what counts after one more round, `after_s` later."""
+    scrubber._clock.advance(after_s)  # type: ignore[attr-defined]
     return [(one.kind, one.where) for one in scrubber.round().findings]
 
 
@@ -82,16 +84,17 @@ def test_damage_of_a_segment_counts_at_once_and_is_gone_when_it_is_mended(store:
     assert found(scrubber) == []
 
 
-def test_a_log_that_is_damaged_counts_when_two_rounds_agree(store: SmallStore) -> None:
+def test_a_log_that_is_damaged_counts_when_all_rounds_of_a_while_agree(store: SmallStore) -> None:
     scrubber = scrubber_of(store)
     path = store.one("wal/0000/*.wal")
     flip(path)
     assert found(scrubber) == []
+    assert found(scrubber, after_s=SCRUB_AGREE_S / 2) == []
     ((kind, where),) = found(scrubber)
     assert (kind, where) == ("corrupt", str(path))
 
 
-def test_what_nothing_names_counts_when_two_rounds_agree(store: SmallStore) -> None:
+def test_what_nothing_names_counts_when_all_rounds_of_a_while_agree(store: SmallStore) -> None:
     segment = store.one("shards/0000/segments/**/*.parquet")
     scrubber = scrubber_of(store)
     orphan = segment.with_name(segment.name.replace("-00000001-0000", "-00000001-0099"))

@@ -89,9 +89,9 @@ class CoordinatorActor:
         }
 
     @ray.method(concurrency_group="control")
-    def placement(self) -> Placement:
-        """The placement in force."""
-        return self._scaling.placements.current
+    def placement_after(self, version: int) -> Placement | None:
+        """See storage.placements.Placements.after."""
+        return self._scaling.placements.after(version)
 
     @ray.method(concurrency_group="control")
     def last_word(self, shard: int, request: AppendRequest) -> Ack:

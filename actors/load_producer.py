@@ -16,7 +16,6 @@ import ray
 from actors.errors import unwrap
 from actors.memory import use_steady_allocator
 from core.append import Ack, AppendRequest, ProducerOpened
-from core.errors import Overloaded
 from core.limits import CONTROL_WAIT_S_MAX, LAUNCH_WAIT_S_MAX
 from core.placement import Placement
 from ingest.generate import generator
@@ -142,7 +141,7 @@ class _TimedTransport:
         self._watch.submitted_s = time.monotonic()
         timed = _Timed(self._inner.submit(shard, request))
         _, ref, _ = timed.pending
-        if not isinstance(ref, Overloaded):
+        if isinstance(ref, ray.ObjectRef):
             ref.future().add_done_callback(timed.note_answer)
         return timed
 

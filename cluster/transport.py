@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import ray
 from ray.exceptions import ActorDiedError
@@ -16,9 +16,10 @@ from core.limits import ACK_WAIT_S_MAX, CONTROL_WAIT_S_MAX, PLACEMENT_RETRY_S
 from core.placement import FIRST, Placement
 
 NAMESPACE = "malamute"
+GONE: Final = "gone"  # stands for a call to a shard that has no actor
 
 # Questions that may be put again when their answer was lost; of the others the caller decides.
-_ROUTING = {"info", "placement", "placement_status", "scale", "last_word"}
+_ROUTING = {"info", "placement_after", "placement_status", "scale", "last_word"}
 _REPEATED = frozenset({*_ROUTING, "ensure_stream", "streams", "status", "files", "export_iceberg"})
 
 
@@ -50,20 +51,24 @@ class Transport:
         self._coordinator = _actor(coordinator_name(deployment), deployment)
         self.info: dict[str, Any] = self.ask("info")
         self.placement: Placement = self.info["placement"]
+        self._placements: dict[int, Placement] = {}  # by the version before
         self._shard_actors: dict[int, Any] = {}
-        self._take_handles()
 
     def next_placement(self, version: int) -> Placement:
-        """The placement in force, newer than `version`; raises Overloaded while there is none yet."""
-        if self.placement.version <= version:
-            self.placement = self.ask("placement")
-            self._take_handles()
-        if self.placement.version <= version:
+        """The placement that came into force after `version`; raises Overloaded while there is none yet."""
+        known = self._placements.get(version)
+        if known is not None:
+            return known
+        placement: Placement | None = self.ask("placement_after", version)
+        if placement is None:
             raise Overloaded(
                 f"the change of the placement after {version} is not done: come back in {PLACEMENT_RETRY_S} s",
                 retry_after=PLACEMENT_RETRY_S,
             )
-        return self.placement
+        self._placements[version] = placement
+        if placement.version > self.placement.version:
+            self.placement = placement
+        return placement
 
     def ask(self, method: str, *arguments: Any, timeout_s: float = CONTROL_WAIT_S_MAX) -> Any:
         """Call the coordinator and wait."""
@@ -91,23 +96,33 @@ class Transport:
         self, shard: int, tenant: str, stream: str, producer_id: str, placement: int = FIRST
     ) -> ProducerOpened:
         """See storage.shard.Shard.open_producer."""
-        ref = send(self._shard_actors[shard], "open_producer", tenant, stream, producer_id, placement)
         nothing = AppendRequest(tenant, stream, producer_id, 0, 0, b"", placement=placement)
+        handle = self._handle(shard)
+        if handle is None:
+            opened: ProducerOpened = self.ask("last_word", shard, nothing)  # raises Moved
+            return opened
+        ref = send(handle, "open_producer", tenant, stream, producer_id, placement)
         answer: ProducerOpened = self._answer(shard, ref, ACK_WAIT_S_MAX, f"open producer on shard {shard}", nothing)
         return answer
 
     def submit(self, shard: int, request: AppendRequest) -> Any:
-        """Send an append; returns what result() takes: shard, call (or Overloaded when it was not sent) and request."""
+        """Send an append; returns what result() takes: shard, call (or what stands for it) and request without body."""
+        named, handle = replace(request, body=b""), self._handle(shard)
+        if handle is None:
+            return shard, GONE, named
         try:
-            return shard, send(self._shard_actors[shard], "append", request), replace(request, body=b"")
+            return shard, send(handle, "append", request), named
         except Overloaded as refusal:
-            return shard, refusal, None  # the answer to this attempt, for whoever waits for it and tries again
+            return shard, refusal, named  # the answer to this attempt, for whoever waits for it and tries again
 
     def result(self, pending: Any, timeout_s: float) -> Ack:
         """Wait for the answer to an append."""
         shard, ref, request = pending
         if isinstance(ref, Overloaded):
             raise ref
+        if ref is GONE:
+            last: Ack = self.ask("last_word", shard, request)
+            return last
         ack: Ack = self._answer(shard, ref, timeout_s, f"append to shard {shard}", request)
         return ack
 
@@ -116,18 +131,21 @@ class Transport:
             return unwrap(ref, timeout_s, what)
         except UnknownOutcome as error:
             if isinstance(error.__cause__, ActorDiedError):
-                try:
-                    # Perhaps it was begun again elsewhere, under the same name: the next attempt goes there.
-                    self._shard_actors[shard] = _actor(shard_name(self.deployment, shard), self.deployment)
-                except NotFound:
-                    # Or a placement retired it: then the coordinator has its last word.
+                # Perhaps it was begun again elsewhere, under the same name: the next attempt goes there. Or a placement
+                # retired it: then the coordinator has its last word.
+                self._shard_actors.pop(shard, None)
+                if self._handle(shard) is None:
                     return self.ask("last_word", shard, request)
             raise
 
-    def _take_handles(self) -> None:
-        for shard in self.placement.shards:
-            if shard not in self._shard_actors:
+    def _handle(self, shard: int) -> Any:
+        """The handle of a shard's actor, None when there is none."""
+        if shard not in self._shard_actors:
+            try:
                 self._shard_actors[shard] = _actor(shard_name(self.deployment, shard), self.deployment)
+            except NotFound:
+                return None
+        return self._shard_actors[shard]
 
 
 def _actor(name: str, deployment: str) -> Any:

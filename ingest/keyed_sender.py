@@ -145,7 +145,7 @@ class KeyedSender:
             self._senders[shard].drain()
 
     def _follow(self) -> None:
-        """Go on under the placement in force: what the shards of the one before did not store is split anew."""
+        """Go on under the next placement: what the shards of the one before did not store is split anew."""
         placement = self._any().next_placement()
         for sender in self._senders.values():
             back = sender.take_back()

@@ -111,7 +111,7 @@ class SpreadSender:
                 waiting.extendleft([*(part for _, part in reversed(parts)), *self._follow()])
 
     def _follow(self) -> list[pa.RecordBatch]:
-        """Go to the placement in force with new producers; returns what those of the one before did not store."""
+        """Go to the next placement with new producers; returns what those of the one before did not store."""
         placement = next(iter(self._senders.values())).next_placement()
         left = [back[0] for sender in self._senders.values() if (back := sender.take_back()) is not None]
         self._place(placement)

@@ -42,7 +42,7 @@ class Transport(Protocol):
         ...
 
     def next_placement(self, version: int) -> Placement:
-        """The placement in force, newer than `version`; raises Overloaded while there is none yet."""
+        """The placement that came into force after `version`; raises Overloaded while there is none yet."""
         ...
 
 
@@ -161,14 +161,14 @@ class Sender:
         self._on_sent(Sent(flight.rows, ack, self._steady_s() - flight.started_s))
 
     def next_placement(self) -> Placement:
-        """The placement that is in force after this sender's, as soon as there is one."""
+        """The placement that came into force after this sender's, as soon as there is one."""
         answer: Placement = self._retrying(lambda: self._transport.next_placement(self.placement.version))
         return answer
 
     def take_back(self) -> tuple[pa.RecordBatch, bytes | None] | None:
         """What is in flight and was never stored, with its position; None when there is nothing such.
 
-        Only when a newer placement is in force: then the shard's answer holds for ever.
+        Only when a newer placement came into force: then the shard's answer holds for ever.
         """
         flight = self._in_flight
         try:
@@ -186,7 +186,7 @@ class Sender:
         self.epoch, self.position = epoch, position
 
     def _follow(self) -> None:
-        """Go to the shard that the placement in force gives the producer, with what is in flight."""
+        """Go to the shard that the next placement gives the producer, with what is in flight."""
         self.placement = self._transport.next_placement(self.placement.version)
         self.shard = self.placement.shard_of(self._tenant, self._stream, self.producer_id)
         if self._in_flight is not None:

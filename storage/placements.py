@@ -47,6 +47,10 @@ class Placements:
         """The one in force."""
         return self.history[-1]
 
+    def after(self, version: int) -> Placement | None:
+        """The placement that came into force after `version`, the oldest known one of these; None when none did."""
+        return next((placement for placement in self.history if placement.version > version), None)
+
     @property
     def state(self) -> str:
         """STEADY, BEGUN or MOVING."""

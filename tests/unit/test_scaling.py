@@ -1,0 +1,126 @@
+"""Changes of the number of shards, without Ray: every sender goes on, everybody dies, nothing is lost or doubled."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from core.append import LOCAL, OBJECT, AppendRequest
+from core.errors import InvalidRequest, Moved
+from core.placement import first_placement, following
+from storage.placements import STEADY, decode_placements, encode_placements
+from tests.support.scaling import NAMES, PLAIN, Course, Deployment, run
+from tests.support.shards import TENANT, body
+
+
+def test_a_shard_number_is_never_used_again() -> None:
+    deployment = Deployment(1, shards=4)
+    seen = []
+    for count in (2, 4, 3, 5):
+        deployment.store.begin(count)
+        deployment.finish()
+        seen.append(deployment.placements.current.shards)
+    assert seen == [(0, 1), (0, 1, 4, 5), (0, 1, 4), (0, 1, 4, 6, 7)]
+    assert deployment.placements.retired == {2, 3, 5}
+    assert [placement.version for placement in deployment.placements.history] == [1, 2, 3, 4, 5]
+
+
+def test_the_segments_of_retired_shards_are_shared_out() -> None:
+    after = following(first_placement(5), 2, 5, 7)
+    assert after.shards == (0, 1) and after.heirs == {2: 0, 3: 1, 4: 0} and after.from_us == 7
+
+
+def test_placements_read_back_as_they_were() -> None:
+    deployment = Deployment(1, shards=4)
+    placements = deployment.store.begin(2)
+    assert decode_placements(encode_placements(placements)) == placements == deployment.store.load()
+
+
+def test_a_change_that_has_only_begun_can_be_called_off_and_one_that_moves_cannot() -> None:
+    deployment = Deployment(1, shards=2)
+    deployment.store.begin(3)
+    assert deployment.store.begin(2).state == STEADY
+    assert deployment.store.begin(3).coming == following(first_placement(2), 3, 3, deployment.clock.now_us())
+    deployment.dies_at = 5  # when moving was written, before anything is sealed
+    deployment.work()
+    assert deployment.store.load().moving and deployment.deaths["coordinator"] == 1
+    with pytest.raises(InvalidRequest, match="under way"):
+        deployment.store.begin(2)
+    deployment.finish()
+    assert deployment.placements.current.shards == (0, 1, 3)
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (2, 4), (3, 1), (4, 2)])
+def test_wherever_the_coordinator_dies_the_next_one_goes_on(before: int, after: int) -> None:
+    dies_at = 1
+    while True:
+        deployment = Deployment(dies_at, shards=before)
+        course = Course(deployment)
+        for name in NAMES:
+            course.send(name)
+        deployment.store.begin(after)
+        deployment.dies_at = dies_at
+        deployment.work()
+        course.check_reads()
+        died = deployment.deaths["coordinator"]
+        for name in NAMES:
+            course.send(name)
+        course.check_reads()
+        deployment.finish()
+        for name in NAMES:
+            course.send(name)
+        course.check()
+        if not died:
+            break
+        dies_at += 1
+    assert dies_at > 8
+
+
+@pytest.mark.parametrize("level", [LOCAL, OBJECT])
+def test_a_batch_that_was_stored_before_the_change_is_a_duplicate_after_it(level: str) -> None:
+    deployment = Deployment(3, shards=2, level=level)
+    requests = []
+    for number in range(12):
+        producer = f"p{number}"
+        shard = deployment.placement.shard_of(TENANT, PLAIN, producer)
+        epoch = deployment.open_producer(shard, TENANT, PLAIN, producer, 1).epoch
+        request = AppendRequest(TENANT, PLAIN, producer, epoch, 0, body([number]), level, b"%d" % number)
+        requests.append((shard, request, deployment.result((shard, request), 1.0)))
+    for count in (4, 1, 3):
+        deployment.store.begin(count)
+        deployment.finish()
+    placement, moved = deployment.placements.current, Counter[str]()
+    for old, request, first in requests:
+        shard = placement.shard_of(TENANT, PLAIN, request.producer)
+        again = AppendRequest(*[getattr(request, name) for name in request.__slots__[:-1]], placement.version)
+        answer = deployment.opened[shard].append(again)
+        assert answer.duplicate and (answer.shard, answer.first_offset) == (first.shard, first.first_offset)
+        moved["moved"] += shard != old
+        with pytest.raises(Moved):
+            deployment.opened[old].append(AppendRequest(TENANT, PLAIN, request.producer, 1, 1, body([1]), level))
+    assert sorted(n for _, _, n in deployment.rows(PLAIN)) == list(range(12)) and moved["moved"]
+
+
+def test_an_older_incarnation_of_a_producer_stays_fenced_after_the_change() -> None:
+    deployment = Deployment(4, shards=2)
+    older, newer = Course(deployment), Course(deployment)
+    for name in ("p1", "p1k"):
+        older.send(name)
+        older.drain()
+        newer.send(name)
+        newer.drain()
+    deployment.store.begin(4)
+    deployment.finish()
+    for name in ("p1", "p1k"):
+        older.send(name)
+        with pytest.raises(Exception, match="was fenced by epoch"):
+            older.sender(name).drain()
+        newer.send(name)
+        newer.sender(name).drain()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_nothing_is_lost_or_doubled_while_the_placement_changes_and_everybody_dies(seed: int) -> None:
+    counts = run(seed)
+    assert counts["events"] > 20

@@ -26,7 +26,7 @@ from query.options import PARTIAL, QueryAnswer, QueryOptions
 from query.parse import SELECT, SHOW, Statement
 from query.past import holdings_in, stored_until
 from query.planner import Planner, Question
-from query.tasks import Pruned, Task, make_tasks, prune
+from query.tasks import Pruned, Task, make_tasks, prune, shard_worker
 from query.worker import too_much
 from storage.named_snapshot_format import NamedSnapshot
 from storage.stream_settings import StreamSettings
@@ -133,9 +133,16 @@ class Course:
             self.pruned = prune(self.plan.leaf, self.holdings)
             if self.plan.kind == TOP_N:
                 rows_max = sys.maxsize  # what the newest segments of a task have lets the engine skip the others
-            self.tasks = make_tasks(self.pruned, self.around.backend.readers, segments_max, rows_max)
+            self.tasks = make_tasks(self.pruned, self._readers(), segments_max, rows_max)
             if len(self.tasks) == 1 and not (pieces and self.plan.piecewise) and self._is_quick():
                 self.plan = self.plan.whole()
+
+    def _readers(self) -> Sequence[str]:
+        """The workers that read segments; () when every shard reads its own."""
+        backend = self.around.backend
+        if self.past is None or backend.readers:
+            return backend.readers
+        return [shard_worker(shard) for shard in backend.shards]  # a shard of then may be no more
 
     def run(self) -> Iterator[Answer]:
         """The answers of the tasks as they come. Raises BudgetExceeded, and what a task failed with."""

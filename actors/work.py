@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pyarrow as pa
 
-from core.limits import HOT_COLUMNS_BYTES, STATE_CACHE_BYTES_DEFAULT, STATE_CACHE_DISK_BYTES_DEFAULT
+from core.limits import (
+    HOT_COLUMNS_BYTES,
+    SEGMENTS_OPENED_AT_ONCE,
+    STATE_CACHE_BYTES_DEFAULT,
+    STATE_CACHE_DISK_BYTES_DEFAULT,
+)
 from query.executor import Executor
 from query.fragment import DistributedPlan, LeafResult
 from query.hot_columns import HotColumns
 from query.merge import run_merge
 from query.state_cache import StateCache
 from query.worker import Worker
-from storage.deployment import ShardConfig, data_directories, segment_files, segment_indexes, spill_directory
+from storage.deployment import (
+    ShardConfig,
+    data_directories,
+    is_remote,
+    segment_files,
+    segment_indexes,
+    spill_directory,
+)
 from storage.fs import LocalFileSystem
 
 
@@ -29,7 +43,11 @@ def make_worker(config: ShardConfig, owner: str) -> Worker:
         f"{config.cache_directory}/states-{owner}",
         STATE_CACHE_DISK_BYTES_DEFAULT,
     )
-    return Worker(executor, segment_files(config), segment_indexes(config), states, HotColumns(HOT_COLUMNS_BYTES))
+    openers = None
+    if is_remote(config):
+        openers = ThreadPoolExecutor(SEGMENTS_OPENED_AT_ONCE, thread_name_prefix="open segments")
+    hot = HotColumns(HOT_COLUMNS_BYTES)
+    return Worker(executor, segment_files(config), segment_indexes(config), states, hot, openers)
 
 
 def rows_of(worker: Worker, plan: DistributedPlan, result: LeafResult, query_id: str) -> pa.Table:

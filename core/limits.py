@@ -164,6 +164,7 @@ UPLOAD_PART_BYTES = 16 * MIB  # S3 asks for 5 MiB at least; a part that fails co
 UPLOAD_PARTS_AT_ONCE = 4  # of one upload: hides the latency of a store
 OBJECT_RETRIES_PER_S = 10.0  # of one process and store, after the burst: a server that is down is not hammered
 OBJECT_RETRIES_BURST = 100  # what fails in a hiccup is sent again at once
+SEGMENTS_OPENED_AT_ONCE = 4  # of one process: each is in memory twice while it comes, 256 MiB at most
 HEDGE_READ_SAMPLES = 128  # latest reads of which the 95th percentile says what is late
 HEDGE_READ_S_FIRST = 1.0  # and what is late as long as there are few of them
 HEDGE_READ_S_MIN = 0.05  # a second request is not worth less: S3 answers most within that

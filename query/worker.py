@@ -9,8 +9,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,11 +72,22 @@ class _Read:
     parts: list[SegmentPart]
     batches: list[pa.RecordBatch]
     stats: LeafStats = field(default_factory=LeafStats)
-    wanted: list[Wanted] = field(default_factory=list)  # of small segments
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """What is to be read of one segment; `part` None: nothing. `wanted` when it is small."""
+
+    stats: LeafStats
+    part: SegmentPart | None = None
+    wanted: Wanted | None = None
 
 
 class Worker:
-    """Runs leaves over segments, whose files `files` gives, and memtable batches. Thread-safe."""
+    """Runs leaves over segments, whose files `files` gives, and memtable batches. Thread-safe.
+
+    `openers` are threads that open segments, where each waits for downloads; without, they are opened one by one.
+    """
 
     def __init__(
         self,
@@ -83,12 +96,14 @@ class Worker:
         indexes: Indexes | None = None,
         state_cache: StateCache | None = None,
         hot_columns: HotColumns | None = None,
+        openers: ThreadPoolExecutor | None = None,
     ) -> None:
         self.executor = executor
         self._files = files
         self._indexes = indexes
         self._footers = Footers()
         self._hot = hot_columns or HotColumns(0)
+        self._openers = openers
         self._turns = Admission(
             LEAVES_RUNNING_MAX,
             TENANT_LEAVES_RUNNING_MAX,
@@ -210,10 +225,10 @@ class Worker:
         ordered = sorted(segments, key=lambda segment: segment.timestamp_max_us, reverse=True)
         batches = [batch for batch in snapshot.memtable if batch_may_match(batch, scan)]
         read = _Read([], batches)
-        for segment in ordered:
-            read.stats += self._add_segment(scan, segment, read)
-        tables = self._hot.tables(read.wanted)
-        read.parts = [replace(part, table=tables.get(part.segment.name)) for part in read.parts]
+        opened = list((self._openers.map if self._openers else map)(partial(self._opened, scan), ordered))
+        tables = self._hot.tables([one.wanted for one in opened if one.wanted])
+        read.parts = [replace(one.part, table=tables.get(one.part.segment.name)) for one in opened if one.part]
+        read.stats += sum((one.stats for one in opened), LeafStats())
         read.stats += LeafStats(
             batches=len(snapshot.memtable),
             batches_pruned=len(snapshot.memtable) - len(batches),
@@ -221,7 +236,7 @@ class Worker:
         )
         return read
 
-    def _add_segment(self, scan: StreamScan, segment: Segment, read: _Read) -> LeafStats:
+    def _opened(self, scan: StreamScan, segment: Segment) -> _Opened:
         asks = bool(scan.words or scan.predicates or any(c.within for c in open_conditions(scan, segment)))
         index = self._indexes.get(segment) if self._indexes is not None and asks else None
         chosen: Any = None
@@ -231,7 +246,7 @@ class Worker:
             reasons.update(filter(None, refuted))
             chosen = np.array([not reason for reason in refuted], bool)
             if not chosen.any():
-                return LeafStats(segments=1, segments_pruned=1, reasons=reasons)
+                return _Opened(LeafStats(segments=1, segments_pruned=1, reasons=reasons))
         path = self._files.path(segment)
         footer = self._footers.get(segment.name, path)
         names = columns_read(scan, layout_of(scan, segment))
@@ -244,10 +259,9 @@ class Worker:
             rows = sum(last - first + 1 for first, last in ranges)
             size = footer.bytes_of(names, chosen)
         skipped = groups - int(chosen.sum()) if ranges is not None else 0
-        read.parts.append(SegmentPart(segment, path, ranges))
-        if names and ranges is None and rows <= SMALL_SEGMENT_ROWS:
-            read.wanted.append(Wanted(segment, path, frozenset(names), size))
-        return LeafStats(
+        small = names and ranges is None and rows <= SMALL_SEGMENT_ROWS
+        wanted = Wanted(segment, path, frozenset(names), size) if small else None
+        stats = LeafStats(
             segments=1,
             segments_read=1,
             row_groups=groups,
@@ -256,6 +270,7 @@ class Worker:
             bytes_read=size,
             reasons=reasons if skipped else {},
         )
+        return _Opened(stats, SegmentPart(segment, path, ranges), wanted)
 
 
 def bounded(session: Session, sql: str, bytes_max: int) -> pa.Table:

@@ -112,6 +112,11 @@ def segment_indexes(config: ShardConfig) -> SegmentIndexes:
     return SegmentIndexes(open_objects(config), INDEX_CACHE_BYTES_DEFAULT)
 
 
+def is_remote(config: ShardConfig) -> bool:
+    """Whether segments are downloaded before they are read."""
+    return open_objects(config).local_path(SHARDS_PREFIX.rstrip("/")) is None
+
+
 def spill_directory(config: ShardConfig, owner: str) -> str:
     """Where the queries of one process spill what does not fit into memory; made on the way."""
     directory = f"{config.cache_directory}/spill-{owner}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 
@@ -67,6 +68,37 @@ def test_a_leaf_that_fails_gives_its_slot_and_session_back(shards: Shards, error
         with pytest.raises(type(error)):
             count(shards, worker)
     assert worker._turns.status() == FREE and shards.executor.running == 0
+
+
+def test_segments_are_opened_at_once_and_read_as_if_one_by_one(shards: Shards, worker: Worker) -> None:
+    snapshot = shards.snapshots[0]["logs"]
+    segments = len(snapshot.segments)
+    assert segments > 1
+    together = threading.Barrier(segments)
+
+    class Slow(NamedFiles):
+        def path(self, segment: Segment) -> str:
+            together.wait(FOREVER_S)  # passes when all of them are being opened
+            return super().path(segment)
+
+    leaf = shards.plan("SELECT * FROM logs").leaf
+    with ThreadPoolExecutor(segments) as openers:
+        opened = Worker(shards.executor, Slow(), openers=openers).run_leaf(leaf, {"logs": snapshot})
+    one_by_one = worker.run_leaf(leaf, {"logs": snapshot})
+    rows, expected = (sorted(map(repr, result.tables[0].to_pylist())) for result in (opened, one_by_one))
+    assert rows == expected and len(rows) > 0
+    assert opened.stats == one_by_one.stats
+
+
+def test_a_segment_that_cannot_be_opened_fails_the_leaf(shards: Shards) -> None:
+    class Gone(NamedFiles):
+        def path(self, segment: Segment) -> str:
+            if segment == shards.snapshots[0]["logs"].segments[-1]:
+                raise Unavailable("gone")
+            return super().path(segment)
+
+    with ThreadPoolExecutor(2) as openers, pytest.raises(Unavailable, match="gone"):
+        count(shards, Worker(shards.executor, Gone(), openers=openers))
 
 
 def test_a_leaf_beyond_its_bytes_is_refused_and_leaves_nothing(shards: Shards, worker: Worker) -> None:

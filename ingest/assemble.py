@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from core.batch import REST, SYSTEM_COLUMNS, SYSTEM_FIELDS, TIMESTAMP, TIMESTAMP_INFERRED
 from core.columns import TIMESTAMP_TYPE, ColumnKey, allocate_names, field_of
-from core.limits import BATCH_CELLS_MAX, PATH_BYTES_MAX
+from core.limits import BATCH_CELLS_FEW, BATCH_CELLS_MAX, BATCH_CELLS_PER_VALUE_MAX, PATH_BYTES_MAX
 from ingest.values import canonical
 
 
@@ -42,14 +42,17 @@ def assemble(columns: Iterable[Column], times: Any, inferred: Any, max_paths: in
     others, and those with a path beyond PATH_BYTES_MAX, go to `_rest`.
     """
     row_count = len(times)
-    kept, rest = _choose(columns, columns_max(row_count, max_paths))
+    columns = list(columns)
+    count_max = columns_max(row_count, sum(column.count for column in columns), max_paths)
+    kept, rest = _choose(columns, count_max)
     arrays = [(column.key, column.count, column.array(row_count)) for column in kept]
     return put_together(arrays, _rest_array(rest, row_count) if rest else None, times, inferred)
 
 
-def columns_max(row_count: int, max_paths: int) -> int:
-    """How many attribute columns a batch of so many rows may have."""
-    return min(max_paths, BATCH_CELLS_MAX // max(1, row_count))
+def columns_max(row_count: int, value_count: int, max_paths: int) -> int:
+    """How many attribute columns a batch of so many rows and values may have."""
+    cells = max(BATCH_CELLS_FEW, min(BATCH_CELLS_MAX, BATCH_CELLS_PER_VALUE_MAX * value_count))
+    return min(max_paths, cells // max(1, row_count))
 
 
 def put_together(

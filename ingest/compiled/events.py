@@ -6,17 +6,18 @@ What differs between formats (the scan, where an event ends, what the reference 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from core.columns import DECIMAL, JSON
 from core.errors import InvalidRequest
-from core.limits import BATCH_LONG_PATH_BYTES_MAX
+from core.limits import BATCH_LONG_PATH_BYTES_MAX, MIB
+from ingest.compiled.condense import condense
 from ingest.compiled.hand import column_for, write_event, write_text
 from ingest.compiled.json_scan import LONG_PATH
 from ingest.compiled.kinds import K_JSON
-from ingest.compiled.paths import N_PATH_BYTES, SCANNED_BYTES_MAX, find_path, grown, new_paths
+from ingest.compiled.paths import N_NODES, N_PATH_BYTES, SCANNED_BYTES_MAX, find_path, grown, new_paths
 from ingest.compiled.table import make_batch
 from ingest.compiled.tape import (
     DONE,
@@ -36,6 +37,11 @@ from ingest.flatten import flatten, folded, long_path_bytes
 from ingest.reference import take_time
 from ingest.shredded import Rejected, Shredded, ShredSettings, reject
 
+# From here on tables are crowded; honest blocks have some hundred paths. A node takes some 100 bytes.
+_NODES_CROWDED: Final = 32 * 1024
+_PATH_BYTES_CROWDED: Final = 4 * MIB
+_CONDENSED_PARTS_MAX: Final = 64  # of an input: each costs a pass over all that is on the tape
+
 
 class Events:
     """One input on its way to one batch."""
@@ -45,9 +51,10 @@ class Events:
         self.tape = new_tape(data, entry_bytes_min)
         self.paths = new_paths()
         self.rejected: list[Rejected] = []
-        self.time_paths = np.array([self._intern(path) for path in settings.timestamp_paths], np.int64)
         self.ingest_time_us = ingest_time_us
         self._settings = settings
+        self._condensed = 0  # up to where the input was when the tables were condensed last
+        self.time_paths = self._time_paths()
 
     def scan(self) -> int:
         """Scan on from state[POSITION]; returns how it ended."""
@@ -74,7 +81,9 @@ class Events:
         while (status := self.scan()) != DONE:
             start = int(self.tape.state[HARD_START])
             end = self.event_end(start)
-            if status == ROOM and self.paths.counts[N_PATH_BYTES] < SCANNED_BYTES_MAX:
+            if status == ROOM and self._is_crowded(start):
+                self._condense(start)
+            elif status == ROOM and self.paths.counts[N_PATH_BYTES] < SCANNED_BYTES_MAX:
                 # No key is longer than the event that does not fit, no path than that and what stands above it.
                 self.paths = grown(self.paths, 2 * LONG_PATH + end - start)
             else:
@@ -118,6 +127,21 @@ class Events:
         self.tape, self.paths = write_event(self.tape, self.paths, flat, time_us, inferred)
         return True
 
+    def _is_crowded(self, start: int) -> bool:
+        """Whether paths have to make room for those of the event at `start`."""
+        counts = self.paths.counts
+        is_full = bool(counts[N_NODES] >= _NODES_CROWDED or counts[N_PATH_BYTES] >= _PATH_BYTES_CROWDED)
+        return is_full and start - self._condensed > len(self.data) // _CONDENSED_PARTS_MAX
+
+    def _condense(self, start: int) -> None:
+        self._finish_texts()
+        self.tape, self.paths = condense(self.tape, self.paths, self._settings.max_paths)
+        self.time_paths = self._time_paths()
+        self._condensed = start
+
+    def _time_paths(self) -> np.ndarray:
+        return np.array([self._intern(path) for path in self._settings.timestamp_paths], np.int64)
+
     def _intern(self, path: str) -> int:
         text = path.encode()
         padded = np.frombuffer(text + bytes(PADDING), np.uint8)
@@ -138,6 +162,7 @@ class Events:
                 self._set_text(entry, column, raw, DECIMAL)
             else:
                 self.tape.bits[entry] = np.float64(value).view(np.int64)
+        self.tape.state[FIXES] = 0
 
     def _set_text(self, entry: int, column: int, text: bytes, kind: str) -> None:
         self.paths, column = column_for(self.paths, int(self.paths.column_path[column]), kind)

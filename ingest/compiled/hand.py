@@ -29,7 +29,7 @@ def write_event(tape: Tape, paths: Paths, flat: dict[str, Any], time_us: int, in
     """Append one event, given as ingest.flatten gives it without its event time; returns the tables to go on with."""
     for path, value in flat.items():
         kind, tape, bits = _entry(tape, value)
-        paths, column = _column(paths, path.encode(), kind)
+        paths, column = column_at(paths, path.encode(), kind)
         entry = int(tape.state[ENTRIES])
         tape.column[entry] = column
         tape.bits[entry] = bits
@@ -51,6 +51,13 @@ def write_text(tape: Tape, text: bytes) -> tuple[Tape, int]:
     return tape, start << 32 | len(text)
 
 
+def write_texts(tape: Tape, texts: list[bytes]) -> tuple[Tape, np.ndarray]:
+    """(tape, bits of each) of texts put into the arena."""
+    tape, bits = write_text(tape, b"".join(texts))
+    lengths = np.fromiter(map(len, texts), np.int64, len(texts))
+    return tape, (bits >> 32) + np.cumsum(lengths) - lengths << 32 | lengths
+
+
 def column_for(paths: Paths, path: int, kind: str) -> tuple[Paths, int]:
     """(tables, column) of a path and kind."""
     while (column := find_column(paths, path, _NUMBERS[kind])) == FULL:
@@ -58,7 +65,8 @@ def column_for(paths: Paths, path: int, kind: str) -> tuple[Paths, int]:
     return paths, column
 
 
-def _column(paths: Paths, path: bytes, kind: int) -> tuple[Paths, int]:
+def column_at(paths: Paths, path: bytes, kind: int) -> tuple[Paths, int]:
+    """(tables, column) of a path, given by its text, and kind (a number of kinds)."""
     text = np.frombuffer(path + bytes(PADDING), np.uint8)
     while True:
         number = find_path(paths, text, len(path))

@@ -21,6 +21,7 @@ K_BIN: Final = 13
 K_EMPTY_LIST: Final = 14  # joins another list column of its path, or becomes JSON "[]"
 K_NULL: Final = 15
 K_HARD_FLOAT: Final = 16  # a float whose rounding is left to Python; its text is known
+K_MEMBERS: Final = 17  # text of members of `_rest`, see condense
 K_ERROR: Final = -1
 
 KIND_NAMES: Final = (BOOL, INT, UINT, FLOAT, STR, *LIST_KINDS, DECIMAL, JSON, TIME, BIN)

@@ -136,6 +136,12 @@ def grown(paths: Paths, key_bytes: int) -> Paths:
     return paths
 
 
+def path_text(paths: Paths, path: int) -> str:
+    """The text of a path."""
+    start = int(paths.path_start[path])
+    return paths.path_bytes[start : start + int(paths.path_length[path])].tobytes().decode()
+
+
 def _longer(array: np.ndarray, used: int, size: int) -> np.ndarray:
     longer = _zeros(size, array.dtype)
     longer[:used] = array[:used]

@@ -10,11 +10,13 @@ from typing import Final
 import numpy as np
 
 from core.columns import KINDS
+from ingest.compiled.condense import condense
 from ingest.compiled.hand import column_for
 from ingest.compiled.paths import find_path, grown, new_paths
 from ingest.compiled.shred_json import shred_json
 from ingest.compiled.shred_msgpack import shred_dicts, shred_msgpack
 from ingest.compiled.split import object_end
+from ingest.compiled.tape import new_tape
 from ingest.compiled.vectors import PADDING
 from ingest.shredded import ShredSettings
 from ingest.unshred_json import to_ndjson
@@ -49,6 +51,7 @@ def warm_up() -> None:
     path = find_path(paths, np.frombuffer(b"a" + bytes(PADDING), np.uint8), 1)
     for kind in KINDS:
         column_for(paths, path, kind)
+    condense(new_tape(b"", 1), paths, 0)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ingest.compiled import arrays, events, hand, tape
+from ingest.compiled import arrays, condense, events, hand, tape
 from ingest.compiled.paths import Paths
 from ingest.compiled.tape import EMPTY_TEXTS, Tape
 
@@ -36,7 +36,7 @@ def raise_fence(rubbish: Callable[[], int]) -> None:
         grown_tape = with_arena(made, more)
         return made if grown_tape is made else grown_tape._replace(src=fenced(grown_tape.src))
 
-    for module in (events, hand):
+    for module in (condense, events, hand):
         for name, value in {
             "new_tape": fenced_tape,
             "give_back": lambda made: None,

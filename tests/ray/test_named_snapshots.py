@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 import malamute
+from core.limits import COMPACTION_INPUTS_MAX
 
+FLUSHES = COMPACTION_INPUTS_MAX + 1  # as many segments of one size are merged
 COUNT = "SELECT service, count(*) AS n, sum(v) AS s FROM logs GROUP BY service ORDER BY service"
 
 
@@ -45,7 +48,29 @@ def test_a_snapshot_answers_the_same_after_writes_flushes_and_a_restart(ray_sess
             store.sql(COUNT, at="before-deploy")
 
 
-def test_an_instant_leaves_out_what_was_stored_later(store):
+def test_a_snapshot_answers_the_same_after_merges_and_changes_of_the_shards(ray_session, storage):
+    with malamute.connect(storage=storage, shards=1) as store:
+        for number in range(FLUSHES):
+            store.write("logs", events(10 * number, 10))
+            store.flush()
+        store.snapshot("before")
+        expected = store.sql(COUNT).to_pylist()
+        store.write("logs", events(1_000_000, 500))
+        deadline_s = time.monotonic() + 60
+        while store.status().to_dict()["shards"][0]["segments"] >= FLUSHES:
+            assert time.monotonic() < deadline_s, "nothing was merged"
+            time.sleep(0.2)
+        assert store.sql(COUNT, at="before").to_pylist() == expected
+        for shards in (3, 2):
+            store.scale(shards)
+            assert store.sql(COUNT, at="before", cache=False).to_pylist() == expected
+        assert store.snapshot("after").events == 10 * FLUSHES + 500
+        store.scale(1)
+        assert store.sql("SELECT count(*) FROM logs", at="after").scalar() == 10 * FLUSHES + 500
+
+
+def test_an_instant_leaves_out_what_was_stored_later(shared_store):
+    store = shared_store
     store.write("logs", events(0, 100))
     store.flush()
     store.write("logs", events(100, 100))
@@ -70,7 +95,8 @@ def test_an_instant_leaves_out_what_was_stored_later(store):
         store.sql("SHOW STREAMS", at=between)
 
 
-def test_mistakes_with_snapshots_say_what_to_do(store):
+def test_mistakes_with_snapshots_say_what_to_do(shared_store):
+    store = shared_store
     store.write("logs", events(0, 10))
     store.snapshot("nightly")
     with pytest.raises(malamute.SnapshotExists, match="there already"):

@@ -21,6 +21,7 @@ from storage.keys import index_key, segment_epoch
 from storage.manifest import ManifestStore
 from storage.objects import ObjectStore
 from storage.paced import Pace, PacedFileSystem, PacedObjects
+from storage.placements import PlacementStore
 from storage.recovery import MARKER_NAME
 from storage.verify import Progress, StoragePlace, verify_storage
 from storage.verify_report import UNREADABLE, Finding, Report
@@ -127,19 +128,16 @@ class Scrubber:
     def _counting(self, report: Report) -> list[Finding]:
         """The findings that count.
 
-        What is found in a segment, an index or a run of ids counts when the newest manifest still names that object.
+        What is found in a segment, an index or a run of ids counts when a newest manifest still names that object.
         Logs, manifests and what nothing names may change while they are looked at: there all rounds of SCRUB_AGREE_S
         have to agree.
         """
         agreed_s = self._clock.steady_s() - SCRUB_AGREE_S
-        named: dict[int | None, set[str]] = {}
+        suspicious = [finding for finding in report.findings if finding.kind != UNREADABLE]
+        named = named_objects(self._place.objects, len(report.shards), self._clock) if suspicious else set()
         counting = []
-        for finding in report.findings:
-            if finding.kind == UNREADABLE:
-                continue
-            if finding.shard is not None and finding.shard not in named:
-                named[finding.shard] = named_objects(self._place.objects, finding.shard, self._clock)
-            is_named = finding.where in named.get(finding.shard, ())
+        for finding in suspicious:
+            is_named = finding.where in named
             of_segments = segment_epoch(finding.where) is not None and not finding.is_warning
             agreed = self._since_s.get((finding.kind, finding.where), math.inf) <= agreed_s
             if is_named or (agreed and not of_segments):
@@ -156,16 +154,21 @@ class _DisksOfThisNode(StoragePlace):
         return place if here else replace(place, directory=None)
 
 
-def named_objects(objects: ObjectStore, shard: int, clock: Clock) -> set[str]:
-    """The keys of all segments, indexes and runs of ids that the newest manifest names; none when it does not read."""
-    try:
-        manifest = ManifestStore(objects, ShardId(shard), clock).load()
-    except MalamuteError:
-        return set()
-    if manifest is None:
-        return set()
-    segments = {segment.name for segment in manifest.segments}
-    return segments | {index_key(name) for name in segments} | run_names(manifest.id_runs)
+def named_objects(objects: ObjectStore, first_shards: int, clock: Clock) -> set[str]:
+    """The keys of all segments, indexes and runs of ids that the newest manifests of the shards that serve name.
+
+    Without placements, those are `first_shards`. What does not read names none.
+    """
+    named: set[str] = set()
+    for shard in PlacementStore(objects, clock, first_shards).load().serving:
+        try:
+            manifest = ManifestStore(objects, ShardId(shard), clock).load()
+        except MalamuteError:
+            continue
+        if manifest is not None:
+            segments = {segment.name for segment in manifest.segments}
+            named |= segments | {index_key(name) for name in segments} | run_names(manifest.id_runs)
+    return named
 
 
 def _plain(last: Round) -> dict[str, Any]:

@@ -20,6 +20,7 @@ BENCHMARKS = (
     "shred",
     "kernels",
     "tokens",
+    "encodings",
 )
 
 

@@ -45,23 +45,25 @@ def main() -> None:
     warm_up()
     values: list[dict[str, Any]] = []
     details: dict[str, Any] = {}
-    table = _merged(_generated())
+    table = merged_table(generated_batches())
     for name in ("message", "trace_id"):
         values += _speed(name, table.column(name).chunk(0).slice(0, ROW_GROUP_ROWS), details)
     values.append(_false_positives(table.column("message").chunk(0).slice(0, ROW_GROUP_ROWS)))
-    for name, batches in {GENERATED: _generated(), **_real()}.items():
+    for name, batches in {GENERATED: generated_batches(), **real_batches()}.items():
         values += _cost(name, batches, details)
     store("tokens", values, details)
 
 
-def _generated() -> list[pa.RecordBatch]:
+def generated_batches() -> list[pa.RecordBatch]:
+    """Logs as a shard flushes them."""
     logs, batches = generator("logs", 3), []
     for first in range(0, GENERATED_EVENTS, 50_000):
         batches.append(stamp(logs.batch(50_000, NOW_US + first * 100), first, NOW_US))
     return batches
 
 
-def _real() -> dict[str, list[pa.RecordBatch]]:
+def real_batches() -> dict[str, list[pa.RecordBatch]]:
+    """The real data sets, each shredded as it came."""
     sets: dict[str, list[pa.RecordBatch]] = {}
     for path in sorted(DATA.glob("*.ndjson.zst")):
         batches, first = [], 0
@@ -74,7 +76,8 @@ def _real() -> dict[str, list[pa.RecordBatch]]:
     return sets
 
 
-def _merged(batches: list[pa.RecordBatch]) -> pa.Table:
+def merged_table(batches: list[pa.RecordBatch]) -> pa.Table:
+    """All rows as a segment has them."""
     return merge_batches(batches, SETTINGS.max_paths, SETTINGS.sort_key, SETTINGS.sort_key)
 
 
@@ -98,7 +101,7 @@ def _false_positives(texts: pa.Array) -> dict[str, Any]:
 def _cost(name: str, batches: list[pa.RecordBatch], details: dict[str, Any]) -> list[dict[str, Any]]:
     encode = [_seconds(lambda: encode_segment(batches, "default", SETTINGS, ShardId(0))) for _ in range(RUNS)]
     encoded = encode_segment(batches, "default", SETTINGS, ShardId(0))
-    table = _merged(batches)
+    table = merged_table(batches)
     index = [_seconds(lambda: encode_index(build_index(table, ROW_GROUP_ROWS))) for _ in range(RUNS)]
     zones = [_seconds(lambda: _bounds(table)) for _ in range(RUNS)]
     # The bounds of whole columns were made before there was an index, for the manifest.

@@ -234,7 +234,7 @@ def parquet_writer(sink: Any, schema: pa.Schema, sort_key: Sequence[str], encodi
         sink,
         schema,
         compression="zstd",
-        compression_level=1,
+        compression_level=encodings.level,
         use_dictionary=encodings.dictionary or False,
         column_encoding=encodings.explicit or None,
         bloom_filter_options=encodings.blooms or None,

@@ -31,6 +31,8 @@ _SNAPSHOTS: Final = "tests/unit/test_named_snapshots.py"
 _SNAPSHOT_GARBAGE: Final = "tests/unit/test_snapshot_garbage.py"
 _BACKUP: Final = "tests/unit/test_backup.py"
 _SENDER: Final = "tests/unit/test_sender.py"
+_SCRUB: Final = "tests/unit/test_scrub.py"
+_KEEPER: Final = "tests/unit/test_keeper.py"
 
 BUGS: Final = (
     # --- syncs ------------------------------------------------------------------------------------------------------
@@ -439,5 +441,41 @@ BUGS: Final = (
         "now_s - at_s > self._seconds_max]",
         "now_s - at_s >= 0]",
         "tests/unit/test_pins.py",
+    ),
+    # --- looking after what runs ------------------------------------------------------------------------------------
+    Bug(
+        "the scrubber counts what no manifest names any more",
+        "storage/scrub.py",
+        "            if is_named or (agreed and not of_segments):\n",
+        "            if is_named or agreed or of_segments:\n",
+        _SCRUB,
+    ),
+    Bug(
+        "the scrubber takes the first sight of a log for a finding",
+        "storage/scrub.py",
+        "<= agreed_s\n",
+        "<= math.inf\n",
+        _SCRUB,
+    ),
+    Bug(
+        "the scrubber does not keep to its rate",
+        "storage/paced.py",
+        "        self._sleep(wait_s)\n",
+        "",
+        _SCRUB,
+    ),
+    Bug(
+        "a shard that replays its log is taken for one that hangs",
+        "actors/keeper.py",
+        "self._looks[worker] + 1 if running else 0\n",
+        "self._looks[worker] + 1\n",
+        _KEEPER,
+    ),
+    Bug(
+        "an answer does not begin the silence of a shard anew",
+        "actors/keeper.py",
+        "        del self._looks[worker]\n",
+        "        pass\n",
+        _KEEPER,
     ),
 )

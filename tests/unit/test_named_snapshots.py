@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +13,10 @@ from core.clock import ManualClock
 from core.errors import Corrupt, InvalidName, NotFound, SnapshotExists, SnapshotExpired, Unavailable
 from core.ids import ShardId
 from core.limits import QUERY_SECONDS_MAX, SNAPSHOT_TAKE_S_MAX
-from storage.catalog import CatalogStore
+from storage.catalog import Catalog, CatalogStore
 from storage.keys import snapshot_key
 from storage.local_objects import LocalObjectStore
+from storage.manifest_format import Manifest
 from storage.named_snapshot_format import NamedSnapshot, decode_snapshot, encode_snapshot
 from storage.named_snapshots import NamedSnapshots, leased_names, names_of
 from storage.shard import Shard
@@ -24,6 +27,7 @@ from tests.support.simfs import SimFileSystem
 
 SHARDS = (ShardId(0),)
 DAY_S = 86_400.0
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "formats" / "snapshot.md"
 
 
 class Rig:
@@ -191,6 +195,16 @@ def test_every_flipped_byte_of_a_snapshot_is_noticed():
         damaged[place] ^= 1 << place % 8
         with pytest.raises(Corrupt):
             decode_snapshot(bytes(damaged))
+
+
+def test_the_worked_example_of_the_page():
+    created_at_us = 1_767_323_045_000_000
+    manifest = Manifest(0, 2, 1, created_at_us=created_at_us, writer=7)
+    snapshot = NamedSnapshot("nightly", "default", created_at_us, None, Catalog(1, {"default": {}}), (manifest,))
+    (block,) = re.findall(r"```hex\n(.*?)```", PAGE.read_text(), re.S)
+    shown = bytes.fromhex("".join(line.split("  ", 1)[1].split("  ")[0] for line in block.splitlines()))
+    assert encode_snapshot(snapshot) == shown
+    assert decode_snapshot(shown) == snapshot
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -26,12 +26,11 @@ from query.options import PARTIAL, QueryAnswer, QueryOptions
 from query.parse import SELECT, SHOW, Statement
 from query.past import holdings_in, stored_until
 from query.planner import Planner, Question
-from query.tasks import Pruned, Task, make_tasks, prune, shard_worker
+from query.tasks import QUICK_ROWS_MAX, Pruned, Task, make_tasks, prune, shard_worker
 from query.worker import too_much
 from storage.named_snapshot_format import NamedSnapshot
 from storage.stream_settings import StreamSettings
 
-WHOLE_ROWS_MAX: Final = 100_000  # of segments, whose partial states may be kept: computed anew in some 10 ms
 Key = tuple[Any, ...]  # of a question over a snapshot
 
 _UNPLANNED: Final = DistributedPlan(CONSTANT, Leaf(()), "", (), (), ())
@@ -205,7 +204,7 @@ class Course:
     def _is_quick(self) -> bool:
         """Whether the only task costs no more than to look after states that would make it cheaper next time."""
         (task,) = self.tasks
-        return task.rows <= WHOLE_ROWS_MAX or not self.plan.keeps_states
+        return task.rows <= QUICK_ROWS_MAX or not self.plan.keeps_states
 
     def _recalled(self) -> dict[str, list[Holding]] | None:
         """What the streams held when last asked; None when that is not known, or of no interest."""

@@ -21,12 +21,15 @@ from storage.snapshot import Segment, StreamSnapshot
 # A reader whose share of a query is so much larger than the second choice's gives a segment to that one.
 _BUSY_FACTOR: Final = 1.25
 
+# Rows of segments that one worker reads sooner than several read them and the coordinator merges what they found.
+QUICK_ROWS_MAX: Final = 100_000
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A part of a leaf: `segments` by stream, all of `shard`, and that shard's memtable batches if `memtable`.
+    """A part of a leaf: `segments` by stream, and the memtable batches of `shard` if `memtable`.
 
-    `workers` are those that can run it, best first.
+    The segments are of `shard`, unless it is the only task. `workers` are those that can run it, best first.
     """
 
     number: int
@@ -94,11 +97,13 @@ def prune(leaf: Leaf, holdings: Mapping[str, Sequence[Holding]]) -> list[Pruned]
 def make_tasks(pruned: Iterable[Pruned], readers: Sequence[str], segments_max: int, rows_max: int) -> list[Task]:
     """The tasks for what is left, of at most `segments_max` segments and about `rows_max` rows each.
 
-    Without `readers` a shard's own actor reads its segments.
+    Without `readers` a shard's own actor reads its segments, or one shard those of all when they are few.
     """
+    held = list(pruned)
+    alone = None if readers else _one_for_all(held, segments_max)
     by_shard: dict[int, list[Pruned]] = {}
-    for part in pruned:
-        by_shard.setdefault(part.holding.shard, []).append(part)
+    for part in held:
+        by_shard.setdefault(part.holding.shard if alone is None else alone, []).append(part)
     tasks: list[Task] = []
     load: dict[str, int] = {}
     for shard, parts in sorted(by_shard.items()):
@@ -121,6 +126,18 @@ def make_tasks(pruned: Iterable[Pruned], readers: Sequence[str], segments_max: i
             for chunk in _chunks(segments, segments_max, rows_max):
                 tasks.append(Task(len(tasks), shard, _by_stream(chunk), False, workers))
     return tasks
+
+
+def _one_for_all(pruned: Sequence[Pruned], segments_max: int) -> int | None:
+    """The shard that reads all segments, because they are few and no other has a memtable; None when there is none."""
+    memtables = {part.holding.shard for part in pruned if part.holding.batches}
+    rows: dict[int, int] = {}
+    for part in pruned:
+        rows[part.holding.shard] = rows.get(part.holding.shard, 0) + sum(segment.rows for segment in part.segments)
+    count = sum(len(part.segments) for part in pruned)
+    if len(memtables) > 1 or count > segments_max or sum(rows.values()) > QUICK_ROWS_MAX:
+        return None
+    return max(memtables or rows, key=lambda shard: rows[shard], default=None)
 
 
 def task_snapshots(task: Task, pinned: Mapping[str, StreamSnapshot]) -> dict[str, StreamSnapshot]:

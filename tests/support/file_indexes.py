@@ -12,6 +12,7 @@ from storage.segment_index import SegmentIndex
 from storage.segment_index_format import decode_index, encode_index
 from storage.segment_index_writer import build_index
 from storage.snapshot import Segment
+from tests.support.local_backend import NamedFiles
 
 _LOCK = threading.Lock()  # what is patched is the process's
 
@@ -30,8 +31,8 @@ class FileIndexes:
         self._made = functools.cache(self._make)
 
     def get(self, segment: Segment) -> SegmentIndex:
-        """The index of `segment`, whose name is the path of its file."""
-        return self._made(segment.name)
+        """The index of `segment`, whose file is where NamedFiles finds it."""
+        return self._made(NamedFiles().path(segment))
 
     def _make(self, path: str) -> SegmentIndex:
         table = pq.ParquetFile(path).read().combine_chunks()

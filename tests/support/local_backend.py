@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from core.errors import MalamuteError, NotFound, Unavailable
 from core.limits import HOT_COLUMNS_BYTES
@@ -21,10 +22,18 @@ from storage.snapshot import Segment, StreamSnapshot
 
 
 class NamedFiles:
-    """Segments whose names are the paths of their files."""
+    """Segments whose names end with the paths of their files, see named()."""
 
     def path(self, segment: Segment) -> str:
-        return segment.name
+        return segment.name.partition(_SEGMENTS)[2] or segment.name
+
+
+_SEGMENTS: Final = "/segments/"
+
+
+def named(shard: int, path: Path) -> str:
+    """The name of a segment of `shard` whose file is at `path`."""
+    return f"shards/{shard:04d}{_SEGMENTS}{path}"
 
 
 class LocalBackend:

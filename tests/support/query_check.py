@@ -44,8 +44,8 @@ Ask = Callable[[str], Answer]
 class Switch:
     """A way to run the same queries otherwise.
 
-    Another spread of the rows, partial states kept or not, readers beside the shards, each query asked several times
-    (the last answer counts), or a part of the engine off.
+    Another spread of the rows, only some shards with a memtable, partial states kept or not, readers beside the shards,
+    each query asked several times (the last answer counts), or a part of the engine off.
     """
 
     name: str
@@ -54,6 +54,7 @@ class Switch:
     readers: int = 0
     states: bool = True
     asked: int = 1
+    memtables: int | None = None
     off: Callable[[], AbstractContextManager[Any]] = nullcontext
 
 
@@ -72,7 +73,7 @@ def spread(data: Data, directory: Path, executor: Executor, switch: Switch = Swi
     """The streams of `data` on fake shards; `directory` is made, one for each spread."""
     directory.mkdir()
     with patch.object(test_query_shards, "SHARDS", switch.shards or data.shards):
-        shards = Shards(directory, executor, readers=switch.readers)
+        shards = Shards(directory, executor, readers=switch.readers, memtables=switch.memtables)
         if not switch.states:
             shards.states = None
         # Lists of all values on some, and string zone maps of most texts on others.

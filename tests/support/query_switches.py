@@ -46,6 +46,8 @@ def without_either() -> Iterator[None]:
 SWITCHES: Final = (
     Switch("one shard with one segment", shards=1, parts=1, states=False),
     Switch("five shards in many pieces", shards=5, parts=6),
+    Switch("four shards, all in segments", shards=4, parts=2, states=False, memtables=0),
+    Switch("three shards, one memtable", shards=3, parts=2, memtables=1),
     Switch("no pruning", states=False, off=without_pruning),
     Switch("no two phases", off=without_two_phases),
     Switch("one shard, no pruning, no two phases", shards=1, parts=2, states=False, off=without_either),

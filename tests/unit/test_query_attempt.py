@@ -83,7 +83,7 @@ def flush(rig: Rig, shard: int, shards: Shards) -> None:
     held = rig.snapshots[shard]["logs"]
     version = held.manifest_version + 1
     files = [shards.directory / f"{id(rig)}-{shard}-{version}-{n}.parquet" for n in range(len(held.memtable))]
-    made = [to_segment(batch, "logs", path) for batch, path in zip(held.memtable, files, strict=True)]
+    made = [to_segment(batch, "logs", path, shard) for batch, path in zip(held.memtable, files, strict=True)]
     change(rig, shard, manifest_version=version, segments=(*held.segments, *made), memtable=())
 
 
@@ -224,6 +224,18 @@ def test_one_task_runs_the_query_itself(shards: Shards) -> None:
     assert answer.table.column("c").to_pylist() == [rows] and answer.stats["plan"] == WHOLE
     steps = rig.ask("EXPLAIN SELECT id FROM logs").table.to_pylist()
     assert [row["step"] for row in steps if row["step"] in ("task", "query", "merge")] == ["task", "query"]
+
+
+@pytest.mark.parametrize("memtable", [False, True])
+def test_few_rows_in_segments_of_several_shards_are_one_task(shards: Shards, memtable: bool) -> None:
+    rig = Counting(shards)
+    sql = "SELECT _shard, _offset, id FROM logs ORDER BY id"
+    wanted = rig.ask(sql).table
+    for shard in range(memtable, SHARDS):
+        flush(rig, shard, shards)
+    answer = rig.ask(sql)
+    assert answer.stats["plan"] == WHOLE and answer.stats["tasks"] == 1
+    assert answer.table.equals(wanted) and rig.rounds(sql, cache=False) == (1, 0)
 
 
 @pytest.mark.parametrize("with_", ["", "WITH x AS (SELECT 1) ", "WITH RECURSIVE n(i) AS (SELECT 1) "])

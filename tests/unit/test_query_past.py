@@ -56,7 +56,7 @@ class Past:
             ]
             half = len(batches) // 2
             segments = tuple(
-                to_segment(one, "logs", directory / f"{shard}-{number}.parquet")
+                to_segment(one, "logs", directory / f"{shard}-{number}.parquet", shard)
                 for number, one in enumerate(batches[:half])
             )
             held = StreamSnapshot(ShardId(shard), "default", "logs", 7, 5 * len(mine), segments, tuple(batches[half:]))

@@ -30,7 +30,7 @@ from query.state_cache import StateCache
 from storage.snapshot import ColumnStats, Segment, StreamSnapshot
 from storage.stream_settings import StreamSettings
 from tests.support.batches import START_US, memtable_batch
-from tests.support.local_backend import FixedSnapshots, FixedStreams, LocalBackend, memory_states
+from tests.support.local_backend import FixedSnapshots, FixedStreams, LocalBackend, memory_states, named
 
 pytestmark = pytest.mark.filterwarnings("ignore:Arrow output on a DB-API result")
 
@@ -96,7 +96,7 @@ def to_batch(events: list[tuple[int, Event]], first_offset: int) -> pa.RecordBat
     return memtable_batch(columns, times, first_offset, texts if any(texts) else None)
 
 
-def to_segment(batch: pa.RecordBatch, stream: str, path: Path) -> Segment:
+def to_segment(batch: pa.RecordBatch, stream: str, path: Path, shard: int = 0) -> Segment:
     pq.write_table(pa.table(batch), path, row_group_size=ROW_GROUP)
     columns = []
     for arrow_field, array in zip(batch.schema, batch.columns, strict=True):
@@ -111,7 +111,7 @@ def to_segment(batch: pa.RecordBatch, stream: str, path: Path) -> Segment:
     times = batch.column(TIMESTAMP).cast(pa.int64()).to_pylist()
     offsets = batch.column(OFFSET).to_pylist()
     return Segment(
-        name=str(path),
+        name=named(shard, path),
         tenant="default",
         stream=stream,
         window_start_us=min(times),
@@ -141,21 +141,23 @@ class Shards:
     readers: int = 0
     states: StateCache | None = field(default_factory=memory_states)
     indexes: Any = None
+    memtables: int | None = None  # shards that have one, None = all
 
     def add(self, stream: str, events: list[Event], parts: int = 3) -> None:
-        """Spread `events` over the shards: each has `parts` segments and as many memtable batches."""
+        """Spread `events` over the shards: each has `parts` segments and as many memtable batches, or more segments."""
         placed = [(row % SHARDS, row, event) for row, event in enumerate(events)]
         self.events[stream] = placed
         for shard in range(SHARDS):
             rows = [(row, event) for where, row, event in placed if where == shard]
             size = -(-len(rows) // (2 * parts)) or 1
             batches = [to_batch(rows[at : at + size], at) for at in range(0, len(rows), size)]
+            in_segments = parts if self.memtables is None or shard < self.memtables else len(batches)
             flushed = [
-                to_segment(batch, stream, self.directory / f"{stream}-{shard}-{number}.parquet")
-                for number, batch in enumerate(batches[:parts])
+                to_segment(batch, stream, self.directory / f"{stream}-{shard}-{number}.parquet", shard)
+                for number, batch in enumerate(batches[:in_segments])
             ]
             self.snapshots[shard][stream] = StreamSnapshot(
-                shard, "default", stream, 1, len(rows), tuple(flushed), tuple(batches[parts:])
+                shard, "default", stream, 1, len(rows), tuple(flushed), tuple(batches[in_segments:])
             )
 
     def plan(self, sql: str, params: Any = None) -> DistributedPlan:

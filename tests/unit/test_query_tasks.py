@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.columns import ColumnKey
+from query import tasks as tasks_module
 from query.fragment import KNOWN, Leaf, Predicate, ScanColumn, StreamScan, TimeRange, Words
 from query.holdings import Holding
 from query.shape import StreamShape
@@ -132,7 +134,8 @@ def test_every_segment_and_memtable_is_in_one_task_within_bounds(
     shards: list[tuple[list[tuple[int, int, str]], int]], readers: int, segments_max: int, rows_max: int
 ) -> None:
     pruned = pruned_of(shards)
-    tasks = make_tasks(pruned, READERS[:readers], segments_max, rows_max)
+    with patch.object(tasks_module, "QUICK_ROWS_MAX", -1):
+        tasks = make_tasks(pruned, READERS[:readers], segments_max, rows_max)
     assert [task.number for task in tasks] == list(range(len(tasks)))
     sent = Counter(
         (task.shard, stream, s.name) for task in tasks for stream, held in task.segments.items() for s in held
@@ -153,6 +156,26 @@ def test_every_segment_and_memtable_is_in_one_task_within_bounds(
 def test_one_call_is_enough_for_a_small_shard() -> None:
     (only,) = make_tasks(pruned_of([([(1, 1, "logs"), (1, 1, "traces")], 1)]), (), 4, 100)
     assert only.memtable and {stream: len(held) for stream, held in only.segments.items()} == {"logs": 1, "traces": 1}
+
+
+@given(SHARDS, st.integers(0, 2), st.integers(1, 64))
+@settings(max_examples=200, deadline=None)
+def test_few_rows_are_for_one_shard_unless_two_have_a_memtable(
+    shards: list[tuple[list[tuple[int, int, str]], int]], readers: int, segments_max: int
+) -> None:
+    pruned = pruned_of(shards)
+    tasks = make_tasks(pruned, READERS[:readers], segments_max, 10**9)
+    memtables = [shard for shard, (_, batches) in enumerate(shards) if batches]
+    rows = [sum(rows for rows, _, _ in held) for held, _ in shards]
+    segments = sum(len(held) for held, _ in shards)
+    if readers == 0 and len(memtables) < 2 and segments <= segments_max and (segments or memtables):
+        (task,) = tasks
+        assert task.segment_count == segments and task.memtable == bool(memtables)
+        assert task.shard in (memtables or [shard for shard, of in enumerate(rows) if of == max(rows)])
+        assert task.workers == (shard_worker(task.shard),)
+    else:
+        shard_of = {s.name: p.holding.shard for p in pruned for s in p.segments}
+        assert all(shard_of[s.name] == task.shard for task in tasks for held in task.segments.values() for s in held)
 
 
 def readers_of(names: list[str], readers: list[str]) -> dict[str, tuple[str, ...]]:

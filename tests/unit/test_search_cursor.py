@@ -71,7 +71,8 @@ class Log:
     def flush(self, shard: int) -> None:
         before = self._held[shard]
         path = self.directory / f"{shard}-{before.manifest_version}"
-        segments = [to_segment(b, "logs", path.with_suffix(f".{n}.parquet")) for n, b in enumerate(before.memtable)]
+        files = [path.with_suffix(f".{n}.parquet") for n in range(len(before.memtable))]
+        segments = [to_segment(b, "logs", file, shard) for b, file in zip(before.memtable, files, strict=True)]
         self._held[shard] = StreamSnapshot(
             before.shard,
             "default",

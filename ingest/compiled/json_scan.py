@@ -71,7 +71,7 @@ from ingest.compiled.vectors import (
 LINES: Final = 0  # an event a line
 DOCUMENTS: Final = 1  # objects one after the other or in an array, of as many lines as they like
 
-LONG_PATH: Final = 512  # bytes; what is inside an object with a longer path is left to the reference
+LONG_PATH: Final = 4096  # bytes; what is inside an object with a longer path is left to the reference
 _NEWLINE: Final = 10
 _SPACE: Final = 32
 
@@ -151,7 +151,7 @@ def scan_json(tape: Tape, paths: Paths, end: int, layout: int, time_paths: np.nd
             path = item32(node_path, node)
             members += 1
             path_bytes += item32(path_length, path)
-            if item32(path_stamp, path) == stamp or members > EVENT_PATHS_MAX:
+            if item32(path_stamp, path) == stamp or members > EVENT_PATHS_MAX or path_bytes > EVENT_PATH_BYTES_MAX:
                 break
             set_item32(path_stamp, path, stamp)
             char = load8(src, pos)

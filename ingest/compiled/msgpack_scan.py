@@ -164,7 +164,9 @@ def scan_msgpack(tape: Tape, paths: Paths, end: int, time_paths: np.ndarray, ing
             path = item32(node_path, node)
             members += 1
             path_bytes += item32(path_length, path)
-            if pos >= end or item32(path_stamp, path) == stamp or members > EVENT_PATHS_MAX:
+            if pos >= end or item32(path_stamp, path) == stamp:
+                break
+            if members > EVENT_PATHS_MAX or path_bytes > EVENT_PATH_BYTES_MAX:
                 break
             set_item32(path_stamp, path, stamp)
             # A value begins at `pos`.

@@ -130,3 +130,10 @@ def test_tables_grow_by_what_is_used() -> None:
     assert len(paths.node_parent) == before
     assert len(paths.path_bytes) > 50_000
     assert find_node(paths, ROOT, src.ctypes.data, 0, 700) == 1
+
+
+@pytest.mark.parametrize("key_bytes", [511, 513, 4095, 4097, 5000])
+def test_objects_below_long_keys_are_the_references(key_bytes: int) -> None:
+    events = [{"k" * key_bytes: {"a": number, "b": {"c": [number]}, "d": None}} for number in range(30)]
+    wide = {"k" * key_bytes: {f"{number}": number for number in range(600)}}
+    assert ndjson_difference(lines_of([*events, wide, events[0]]), SETTINGS) is None

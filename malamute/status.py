@@ -30,6 +30,11 @@ class Status:
         return list(self._numbers["readers"])
 
     @property
+    def keeper(self) -> dict[str, Any]:
+        """Since the coordinator began: shards `ended` because they hung, `moved` to their disks; the last `failure`."""
+        return dict(self._numbers["coordinator"]["keeper"])
+
+    @property
     def scrub(self) -> dict[str, Any]:
         """The verification in the background: state, rounds, progress, last_round with its findings, failure."""
         return dict(self._numbers["scrub"])

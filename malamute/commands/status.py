@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from core.clock import SystemClock
 from malamute.commands.store import Choice, open_store
@@ -30,10 +32,22 @@ def run(choice: Choice, as_json: bool) -> bool:
             out.print(f"answered by caches: {', '.join(hits)}", soft_wrap=True)
         if status.requests:
             out.print(_requests_text(status), soft_wrap=True)
+        for text in keeper_texts(status.keeper):
+            out.print(text, soft_wrap=True, markup=False)
         for line in scrub_lines(status.scrub, SystemClock().now_us()):
             out.print(line, soft_wrap=True)
         out.print(f"{store.where}: {count_text(status.events)} events; streams: {names}", soft_wrap=True)
     return all(shard["state"] == "serving" and not shard.get("poisoned") for shard in status.shards)
+
+
+def keeper_texts(keeper: Mapping[str, Any]) -> Iterator[str]:
+    """What was done for shards since the coordinator began, a line each; nothing where nothing was."""
+    if keeper["ended"]:
+        yield f"shards that hung and were ended: {count_text(keeper['ended'])}"
+    if keeper["moved"]:
+        yield f"shards that were brought to their disks: {count_text(keeper['moved'])}"
+    if keeper["failure"]:
+        yield f"looking after the shards failed at last: {keeper['failure']}"
 
 
 def _requests_text(status: Status) -> str:

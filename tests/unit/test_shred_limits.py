@@ -37,7 +37,6 @@ def long_events(key: str) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("key_bytes", [500, 3000])
 def test_beyond_the_limit_of_long_paths_objects_stay_json(key_bytes: int) -> None:
-    """500 is up to the scan, 3,000 to the reference alone."""
     events = long_events("k" * key_bytes)
     data = lines_of(events)
     expected = reference.shred_ndjson(data, SETTINGS, ingest_time_us=NOW)

@@ -21,7 +21,6 @@ from core.errors import InvalidRequest, NotFound, SnapshotExists, SnapshotExpire
 from core.ids import ShardId, check_name, nearest
 from core.limits import QUERY_SECONDS_MAX, SNAPSHOT_ATTEMPTS, SNAPSHOT_TAKE_S_MAX, SNAPSHOTS_MAX
 from storage.catalog import CatalogStore
-from storage.dedup_run import run_names
 from storage.keys import FORMAT_KEY, SNAPSHOTS_PREFIX, snapshot_key, snapshots_prefix
 from storage.manifest import Manifest, ManifestStore
 from storage.named_snapshot_format import (
@@ -34,6 +33,7 @@ from storage.named_snapshot_format import (
 )
 from storage.objects import AlreadyExists, ObjectStore
 from storage.placements import Placements, PlacementStore
+from storage.snapshot_files import files_of
 
 _KEPT_MAX: Final = 8  # decoded snapshots: of 5,000 segments one takes a quarter of a second to decode
 # A query that began before the end may still read.
@@ -183,7 +183,7 @@ class NamedSnapshots:
 
 
 def leased_names(objects: ObjectStore, now_us: int) -> set[str]:
-    """The names of all segments and runs of ids that named snapshots hold at `now_us`: these may not be removed.
+    """The names of all segments, indexes and runs of ids that named snapshots hold at `now_us`: these may not go.
 
     Raises Corrupt, Unavailable: then nothing may be removed.
     """
@@ -192,9 +192,8 @@ def leased_names(objects: ObjectStore, now_us: int) -> set[str]:
 
 
 def names_of(snapshot: NamedSnapshot) -> set[str]:
-    """The names of the segments and runs of ids of a snapshot."""
-    runs = (run_names(manifest.id_runs) for manifest in snapshot.manifests)
-    return {segment.name for segment in snapshot.segments}.union(*runs)
+    """The names of the segments, their indexes and the runs of ids of a snapshot."""
+    return {file.name for file in files_of(snapshot)}
 
 
 def is_expired(snapshot: NamedSnapshot, now_us: int) -> bool:

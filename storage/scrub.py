@@ -9,6 +9,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from core.limits import SCRUB_AGREE_S, SCRUB_RETRY_S
 from storage.dedup_run import run_names
 from storage.keys import index_key, segment_epoch
 from storage.manifest import ManifestStore
+from storage.named_snapshots import leased_names
 from storage.objects import ObjectStore
 from storage.paced import Pace, PacedFileSystem, PacedObjects
 from storage.placements import PlacementStore
@@ -128,7 +130,7 @@ class Scrubber:
     def _counting(self, report: Report) -> list[Finding]:
         """The findings that count.
 
-        What is found in a segment, an index or a run of ids counts when a newest manifest still names that object.
+        What is found in a segment, an index or a run of ids counts when a newest manifest or a snapshot still names it.
         Logs, manifests and what nothing names may change while they are looked at: there all rounds of SCRUB_AGREE_S
         have to agree.
         """
@@ -155,7 +157,7 @@ class _DisksOfThisNode(StoragePlace):
 
 
 def named_objects(objects: ObjectStore, first_shards: int, clock: Clock) -> set[str]:
-    """The keys of all segments, indexes and runs of ids that the newest manifests of the shards that serve name.
+    """The keys of all segments, indexes and runs of ids that snapshots or the newest manifests of serving shards name.
 
     Without placements, those are `first_shards`. What does not read names none.
     """
@@ -168,6 +170,8 @@ def named_objects(objects: ObjectStore, first_shards: int, clock: Clock) -> set[
         if manifest is not None:
             segments = {segment.name for segment in manifest.segments}
             named |= segments | {index_key(name) for name in segments} | run_names(manifest.id_runs)
+    with suppress(MalamuteError):
+        named |= leased_names(objects, clock.now_us())
     return named
 
 

@@ -107,7 +107,7 @@ def test_dropping_lets_go_of_the_files_and_frees_the_name():
     rig = Rig()
     rig.write()
     rig.take("a")
-    assert len(leased_names(rig.objects, rig.clock.now_us())) == 1
+    assert len(leased_names(rig.objects, rig.clock.now_us())) == 2
     rig.snapshots.drop(TENANT, "a")
     assert leased_names(rig.objects, rig.clock.now_us()) == set()
     assert rig.take("a").events == 3
@@ -123,7 +123,7 @@ def test_an_expired_snapshot_answers_no_more_but_leases_its_files_while_queries_
     with pytest.raises(SnapshotExpired, match="expired"):
         rig.snapshots.get(TENANT, "a")
     assert rig.snapshots.all(TENANT) == []
-    assert len(leased_names(rig.objects, rig.clock.now_us())) == 1
+    assert len(leased_names(rig.objects, rig.clock.now_us())) == 2
     rig.snapshots.drop_expired()
     assert rig.objects.list("snapshots/")
     rig.clock.advance(QUERY_SECONDS_MAX)
@@ -181,7 +181,7 @@ def test_a_damaged_snapshot_lets_nothing_be_removed_and_can_be_dropped():
         with pytest.raises(Corrupt):
             read()
     rig.snapshots.drop(TENANT, "bad")
-    assert len(leased_names(rig.objects, 0)) == 1
+    assert len(leased_names(rig.objects, 0)) == 2
 
 
 def test_every_flipped_byte_of_a_snapshot_is_noticed():

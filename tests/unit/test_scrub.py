@@ -14,13 +14,16 @@ from core.errors import NotFound, Unavailable
 from core.ids import ShardId
 from core.limits import SCRUB_AGREE_S
 from malamute.display_scrub import scrub_lines
+from storage.catalog import CatalogStore
 from storage.fs import LocalFileSystem
 from storage.local_objects import LocalObjectStore
 from storage.manifest import ManifestEdit, ManifestStore
+from storage.named_snapshots import NamedSnapshots
 from storage.objects import ObjectStore
 from storage.paced import Pace
 from storage.scrub import Scrubber, ScrubOptions
 from storage.verify import StoragePlace
+from storage.verify_report import CORRUPT
 from tests.support.shards import open_on
 from tests.support.verify_store import START_US, SmallStore, fill
 
@@ -116,6 +119,18 @@ def test_a_segment_that_is_replaced_before_or_after_it_is_looked_at_does_not_cou
         manifests.publish(ManifestEdit(remove=(damaged,)))
 
     assert found(scrubber_of(store, Disturbed(store, segments[at].name, replaced))) == []
+
+
+def test_damage_of_what_only_a_named_snapshot_holds_counts(store: SmallStore) -> None:
+    clock = ManualClock(START_US)
+    snapshots = NamedSnapshots(store.objects, clock, CatalogStore(store.objects, clock, 1))
+    snapshots.take("default", "held", None, [ShardId(0)], lambda: None)
+    damaged = store.manifest().segments[0].name
+    manifests = ManifestStore(store.objects, ShardId(0), clock)
+    manifests.take_epoch()
+    manifests.publish(ManifestEdit(remove=(damaged,)))
+    flip(store.root / damaged)
+    assert (CORRUPT, damaged) in found(scrubber_of(store))
 
 
 def test_a_shard_that_writes_and_flushes_meanwhile_is_sound(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -101,10 +102,19 @@ def _new_file_id() -> int:
     return secrets.randbits(64)
 
 
+_segment_files: dict[tuple[str, str], SegmentFiles] = {}
+_lock = threading.Lock()
+
+
 def segment_files(config: ShardConfig) -> SegmentFiles:
-    """Verified local paths of the deployment's segments."""
-    fs = LocalFileSystem()
-    return SegmentFiles(open_objects(config), _segments_directory(config), SEGMENT_CACHE_BYTES_DEFAULT, fs)
+    """Verified local paths of the deployment's segments: one for a process, two would remove each other's files."""
+    directory = _segments_directory(config)
+    with _lock:
+        known = _segment_files.get((config.url, directory))
+        if known is None:
+            known = SegmentFiles(open_objects(config), directory, SEGMENT_CACHE_BYTES_DEFAULT, LocalFileSystem())
+            _segment_files[(config.url, directory)] = known
+        return known
 
 
 def segment_indexes(config: ShardConfig) -> SegmentIndexes:

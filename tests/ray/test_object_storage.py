@@ -118,15 +118,14 @@ def test_requests_that_fail_lose_and_double_nothing(ray_session, server):
         faults.update([fault] if fault else [])
         return fault
 
-    with proxy_to(server.endpoint) as proxy:
-        with open_store(server, None, "faulty", proxy.endpoint) as store:
-            proxy.rule = sometimes
-            for first in range(0, 500, 100):
-                store.write("logs", [{"n": n} for n in range(first, first + 100)])
-            store.flush()
-            row = store.sql("SELECT count(*) AS c, count(DISTINCT n) AS d FROM logs").to_pylist()[0]
-            requests = store.status().requests
-            proxy.rule = lambda method, path: None
+    with proxy_to(server.endpoint) as proxy, open_store(server, None, "faulty", proxy.endpoint) as store:
+        proxy.rule = sometimes
+        for first in range(0, 500, 100):
+            store.write("logs", [{"n": n} for n in range(first, first + 100)])
+        store.flush()
+        row = store.sql("SELECT count(*) AS c, count(DISTINCT n) AS d FROM logs").to_pylist()[0]
+        requests = store.status().requests
+        proxy.rule = lambda method, path: None
     assert row == {"c": 500, "d": 500}
     assert faults.keys() == {"503", "reset", "lost"} and requests["retries"] > 0
     with open_store(server, None, "faulty") as store:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import itertools
+import random
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,15 +18,21 @@ from obstore.store import MemoryStore
 from core.clock import ManualClock, SystemClock
 from core.errors import NotFound, Unavailable, UnknownOutcome
 from storage import hedged_reads, remote_objects
+from storage.compaction import carry_out
+from storage.compaction_jobs import CompactionJobs
 from storage.fs import LocalFileSystem
 from storage.hedged_reads import HedgedReads
+from storage.keys import index_key, segments_prefix
 from storage.object_requests import KINDS, price_usd
 from storage.objects import TEMPORARY_PREFIX, AlreadyExists, ObjectStore
 from storage.open_objects import object_requests, open_object_store
 from storage.remote_objects import RemoteObjectStore, RetryBudget
 from storage.retry_tokens import RetryTokens
+from storage.segment_reader import SegmentFiles
 from tests.support import s3
+from tests.support.compacted import GRACE_S, RULES
 from tests.support.http_proxy import Proxy, kind_of, proxy_to
+from tests.support.shards import STREAM, TENANT, append, check_exactly_once, open_on_objects, stored_rows
 
 MIB = 1024 * 1024
 PART = 5 * MIB  # the least that S3 takes
@@ -329,3 +337,35 @@ def test_a_read_that_the_server_holds_back_is_answered_by_another(
     assert next(held, None) is None and not remote.proxy.released.is_set()
     numbers = object_requests(remote.url)
     assert (numbers["get"], numbers["hedges"], numbers["retries"]) == (2, 1, 0)
+
+
+# --- a shard over HTTP ------------------------------------------------------------------------------------------------
+
+
+def test_a_shard_lives_through_requests_that_fail(remote: Remote, tmp_path: Path) -> None:
+    """Append, flush, merge, collect garbage, open again: one request in ten fails, half of them after the fact."""
+    rng = random.Random(11)
+    faults = ["503", "reset", "lost", "lost"]
+    remote.proxy.rule = lambda method, path: rng.choice(faults) if rng.random() < 0.1 else None
+    files = SegmentFiles(remote.objects, str(tmp_path), 10**9, LocalFileSystem())
+    clock = ManualClock()
+    sent = 0
+    for _ in range(2):
+        shard = open_on_objects(remote.objects, clock=clock)
+        epoch = shard.open_producer(TENANT, STREAM, "p").epoch
+        for sequence in range(6):
+            append(shard, "p", epoch, sequence, range(sent, sent + 3))
+            sent += 3
+            shard.flush()
+        jobs = CompactionJobs(RULES, remote.objects, clock)
+        while (job := jobs.take(shard)) is not None:
+            assert jobs.finish(shard, carry_out(job, remote.objects, files.path, lambda: None))
+        clock.advance(GRACE_S)
+        assert shard.collect_garbage(GRACE_S) > 6
+        shard.close()
+    remote.proxy.rule = lambda method, path: None
+    shard = open_on_objects(remote.objects, clock=clock)
+    check_exactly_once(stored_rows(shard, remote.objects), set(range(sent)), set(range(sent)))
+    live = {key for segment in shard.manifest.segments for key in (segment.name, index_key(segment.name))}
+    assert {info.key for info in remote.objects.list(segments_prefix(0))} == live and len(live) < 12
+    assert object_requests(remote.url)["retries"] > 10

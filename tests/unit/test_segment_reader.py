@@ -14,6 +14,7 @@ from obstore.store import MemoryStore
 from core.clock import ManualClock
 from core.errors import Corrupt, NotFound
 from core.ids import ShardId
+from storage.deployment import ShardConfig, segment_files
 from storage.fs import LocalFileSystem
 from storage.local_objects import LocalObjectStore
 from storage.objects import ObjectStore
@@ -146,3 +147,9 @@ def test_threads_share_one_download(tmp_path: Path) -> None:
         thread.join()
     assert len(found) == 8 and len(set(found)) == 1
     assert files.downloads == 1
+
+
+def test_a_process_has_one_cache_for_a_store(tmp_path: Path) -> None:
+    config = ShardConfig(ShardId(0), 1, "memory://", None, str(tmp_path / "a"), "object")
+    assert segment_files(config) is segment_files(config)
+    assert segment_files(dataclasses.replace(config, cache_directory=str(tmp_path / "b"))) is not segment_files(config)

@@ -23,7 +23,7 @@ from query.words import token_clauses
 
 _FLIPPED: Final = {"=": "=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 _OPERATORS: Final[dict[type[exp.Expr], str]] = {exp.EQ: "=", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">="}
-_DIGITS_MAX: Final = 1_000  # of a number; Python refuses to read much longer ones
+_DIGITS_MAX: Final = 300  # of a number: a double holds no more than 308
 _VOLATILE: Final = frozenset({"random", "uuid", "gen_random_uuid", "uuidv4", "uuidv7"})
 
 _Comparison = tuple[exp.Column, str, tuple[exp.Expr, ...]]
@@ -116,12 +116,8 @@ def _predicates(condition: exp.Expr, types: Mapping[str, str]) -> list[Predicate
     if isinstance(condition, exp.And):
         return [*_predicates(condition.this, types), *_predicates(condition.expression, types)]
     if isinstance(condition, exp.Or):
-        left, right = (
-            {_what(predicate): predicate for predicate in _predicates(side, types)}
-            for side in (condition.this, condition.expression)
-        )
-        both = [(predicate, right[what]) for what, predicate in left.items() if what in right]
-        return [replace(one, values=one.values + other.values) for one, other in both]
+        left, right = (_by_operand(_predicates(side, types)) for side in (condition.this, condition.expression))
+        return [found for of in left if of in right for found in _either(left[of], right[of])]
     found: list[Predicate] = []
     for column, operator, values in _comparisons([condition]):
         target = target_of(column)
@@ -136,9 +132,23 @@ def _predicates(condition: exp.Expr, types: Mapping[str, str]) -> list[Predicate
     return found
 
 
-def _what(predicate: Predicate) -> tuple[str, str | None, str, str]:
-    """What predicates have in common that are alternatives to each other."""
-    return predicate.path, predicate.kind, predicate.type, predicate.operator
+def _by_operand(predicates: Iterable[Predicate]) -> dict[tuple[str, str | None, str], dict[str, Predicate]]:
+    """By what is compared and by operator, one predicate each."""
+    found: dict[tuple[str, str | None, str], dict[str, Predicate]] = {}
+    for predicate in predicates:
+        found.setdefault((predicate.path, predicate.kind, predicate.type), {})[predicate.operator] = predicate
+    return found
+
+
+def _either(left: dict[str, Predicate], right: dict[str, Predicate]) -> Iterator[Predicate]:
+    """What is met where one of each side is, all of one operand."""
+    for operator, one in left.items():
+        if operator in right:
+            yield replace(one, values=one.values + right[operator].values)
+    for some, others in ((left, right), (right, left)):
+        equal, like = some.get("="), others.get(LIKE)
+        if equal is not None and like is not None and all(isinstance(value, str) for value in equal.values):
+            yield replace(like, values=(*like.values, *((value,) for value in equal.values)))
 
 
 def _comparisons(conditions: Iterable[exp.Expr]) -> Iterator[_Comparison]:

@@ -51,7 +51,7 @@ def carry_out(job: Job, objects: ObjectStore, open_segment: OpenSegment, pause: 
     names = [segment_key(job.shard, tenant, settings.name, window.label, number) for number in job.numbers]
     outputs: list[Segment] = []
     try:
-        merged = merge_segments(inputs, settings, job.shard, job.merge.pieces, open_segment, pause)
+        merged = merge_segments(inputs, settings, job.shard, job.merge.pieces, open_segment, pause, cold=job.merge.cold)
         for number, encoded in enumerate(merged):
             outputs.append(put_segment(encoded, names[number], tenant, settings, window, objects, job.merge.level))
     except BaseException:

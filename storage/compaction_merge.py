@@ -71,8 +71,12 @@ def merge_segments(
     pieces: int,
     open_segment: OpenSegment,
     pause: Pause,
+    *,
+    cold: bool = False,
 ) -> Iterator[EncodedSegment]:
     """Merge `segments` of one stream into at most `pieces` segments of disjoint ranges of the sort key.
+
+    `cold` is as storage.encodings has it.
 
     `pause` is called between steps of some milliseconds. When all have been taken, what came out was compared with what
     went in: raises Corrupt when an input is not what its manifest says, InvariantViolation when an output is not.
@@ -81,12 +85,14 @@ def merge_segments(
         inputs = [MergeInput(segment, open_segment) for segment in segments]
         for source in inputs:
             stack.callback(source.close)
-        yield from _Merge(inputs, settings, shard, pause).outputs(pieces)
+        yield from _Merge(inputs, settings, shard, pause, cold).outputs(pieces)
 
 
 class _Merge:
-    def __init__(self, inputs: Sequence[MergeInput], settings: StreamSettings, shard: ShardId, pause: Pause) -> None:
-        self._inputs, self._settings, self._pause = inputs, settings, pause
+    def __init__(
+        self, inputs: Sequence[MergeInput], settings: StreamSettings, shard: ShardId, pause: Pause, cold: bool
+    ) -> None:
+        self._inputs, self._settings, self._pause, self._cold = inputs, settings, pause, cold
         self._bases = np.cumsum([0, *(source.rows for source in inputs)])
         self._rows = int(self._bases[-1])
         self._columns: MergeColumns = merge_columns(inputs, settings)
@@ -134,7 +140,8 @@ class _Merge:
             if output is None:
                 fields = self._fields_of(columns, taken == stop)
                 schema = pa.schema(fields, metadata=self._metadata)
-                output = MergeOutput(schema, [columns[f.name] for f in fields], self._settings.sort_key, self._pause)
+                firsts = [columns[field.name] for field in fields]
+                output = MergeOutput(schema, firsts, self._settings.sort_key, self._cold, self._pause)
             ordered = [columns[field.name] for field in fields]
             rows = _group_rows(ordered)
             for first in range(0, taken - start, rows):

@@ -36,12 +36,12 @@ class MergeOutput:
     """One segment in the making, with the columns of `schema`; `columns` are those of its first rows."""
 
     def __init__(
-        self, schema: pa.Schema, columns: Sequence[PackedColumn], sort_key: Sequence[str], pause: Pause
+        self, schema: pa.Schema, columns: Sequence[PackedColumn], sort_key: Sequence[str], cold: bool, pause: Pause
     ) -> None:
         self._schema, self._pause = schema, pause
         self._sink = pa.BufferOutputStream()
         samples = ((field.name, column.values) for field, column in zip(schema, columns, strict=True))
-        self._writer = parquet_writer(self._sink, schema, sort_key, encodings_of(samples, columns[0].rows))
+        self._writer = parquet_writer(self._sink, schema, sort_key, encodings_of(samples, columns[0].rows, cold=cold))
         self._groups: list[IndexContents] = []
 
     def write(self, columns: Sequence[PackedColumn], start: int, stop: int) -> None:

@@ -35,6 +35,8 @@ WindowKey = tuple[str, str, Window]  # tenant, stream, window
 
 # A segment at least so full is not merged for its size any more.
 _FULL: float = 0.5
+# From this level on a segment is likely to stay.
+_STAYS_LEVEL: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +59,15 @@ class CompactionRules:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Merge `inputs` into at most `pieces` segments of disjoint ranges, of `level`."""
+    """Merge `inputs` into at most `pieces` segments of disjoint ranges, of `level`.
+
+    `cold` says that what comes out is likely to stay, so that it may be compressed at length.
+    """
 
     inputs: tuple[Segment, ...]
     level: int
     pieces: int
+    cold: bool = False
 
     @property
     def rows(self) -> int:
@@ -120,7 +126,7 @@ def _tiers(segments: Sequence[Segment], rules: CompactionRules, cold: bool) -> l
     if cold:
         small = [segment for segment in segments if segment.level and rules.fill([segment]) < _FULL]
         waiting = sorted([*waiting, *small], key=lambda segment: segment.first_offset)
-        return [*merges, *(_merge(part, 1, rules) for part in _parts(waiting, rules) if len(part) > 1)]
+        return [*merges, *(_merge(part, 1, rules, cold) for part in _parts(waiting, rules) if len(part) > 1)]
     by_tier: dict[int, list[Segment]] = defaultdict(list)
     for segment in waiting:
         by_tier[_tier(segment, rules)].append(segment)
@@ -130,8 +136,8 @@ def _tiers(segments: Sequence[Segment], rules: CompactionRules, cold: bool) -> l
     return merges
 
 
-def _merge(segments: Sequence[Segment], level: int, rules: CompactionRules) -> Merge:
-    return Merge(tuple(segments), level, max(1, round(rules.fill(segments))))
+def _merge(segments: Sequence[Segment], level: int, rules: CompactionRules, cold: bool = False) -> Merge:
+    return Merge(tuple(segments), level, max(1, round(rules.fill(segments))), cold or level >= _STAYS_LEVEL)
 
 
 def _tier(segment: Segment, rules: CompactionRules) -> int:

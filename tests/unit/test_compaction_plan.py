@@ -52,23 +52,23 @@ def test_what_fills_several_segments_becomes_disjoint_ones_at_once() -> None:
     (merge,) = planned(flushed)
     assert merge == Merge(tuple(flushed[:8]), 1, 2)  # as many as one merge takes, though they fill but two
     large = [segment(900) for _ in range(5)]
-    assert planned(large) == [Merge(tuple(large), 2, 4)]
+    assert planned(large) == [Merge(tuple(large), 2, 4, cold=True)]
 
 
 def test_bytes_fill_a_segment_as_rows_do() -> None:
     heavy = [segment(10, size=2 * 10**9) for _ in range(2)]
-    assert planned(heavy) == [Merge(tuple(heavy), 2, 4)]
+    assert planned(heavy) == [Merge(tuple(heavy), 2, 4, cold=True)]
 
 
 def test_a_cold_window_is_finished_however_little_it_holds() -> None:
     found = [segment(10), segment(400), segment(30, 1, (("a", 1), ("b", 2))), segment(900, 1, (("a", 1), ("b", 2)))]
     assert planned(found) == []
-    assert planned(found, cold=True) == [Merge(tuple(found[:3]), 1, 1)]
+    assert planned(found, cold=True) == [Merge(tuple(found[:3]), 1, 1, cold=True)]
 
 
 def test_segments_of_a_level_that_overlap_go_one_up_the_oldest_first() -> None:
     wide = [segment(1_000, 1, (("a", 0), ("z", 9))) for _ in range(5)]
-    assert planned(wide) == [Merge(tuple(wide[:4]), 2, 4)]
+    assert planned(wide) == [Merge(tuple(wide[:4]), 2, 4, cold=True)]
     narrow = [segment(1_000, 2, ((letter, 0), (letter, 9))) for letter in "abcdefgh"]
     assert planned(narrow) == []
     assert planned([*narrow, *wide[:3]]) == []  # not of one level

@@ -16,7 +16,13 @@ from typing import Final
 from core.errors import Corrupt, InvalidRequest, NotFound
 from core.ids import nearest
 from storage.keys import FORMAT_KEY
-from storage.named_snapshot_format import NamedSnapshot, SnapshotSummary, decode_snapshot, encode_snapshot, summary_of
+from storage.named_snapshot_format import (
+    NamedSnapshot,
+    SnapshotSummary,
+    decode_snapshot,
+    decode_summary,
+    encode_snapshot,
+)
 from storage.objects import AlreadyExists, ObjectStore
 from storage.snapshot_files import Copied, OnCopied, SnapshotFile, copy_all, create_once, files_of, verified
 
@@ -53,7 +59,7 @@ def back_up(
 def backups(store: ObjectStore) -> list[SnapshotSummary]:
     """All backups, oldest first. Raises Corrupt, Unavailable."""
     keys = [info.key for info in store.list(BACKUPS_PREFIX)]
-    return [summary_of(decode_snapshot(store.get(key), f"backup {key!r}")) for key in keys]
+    return [decode_summary(store.get(key), f"backup {key!r}")[0] for key in keys]
 
 
 def load_backup(store: ObjectStore, name: str | None = None) -> NamedSnapshot:

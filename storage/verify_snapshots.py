@@ -7,7 +7,7 @@ from core.errors import Corrupt, MalamuteError, NotFound
 from core.ids import ShardId
 from storage.keys import SNAPSHOTS_PREFIX, index_key, snapshot_key
 from storage.manifest import ManifestStore
-from storage.named_snapshot_format import NamedSnapshot, decode_snapshot
+from storage.named_snapshot_format import NamedSnapshot, decode_snapshot, decode_summary, names_of, summary_of
 from storage.named_snapshots import is_expired
 from storage.objects import ObjectStore
 from storage.snapshot_files import files_of, verified
@@ -35,6 +35,8 @@ def verify_snapshots(objects: ObjectStore, clock: Clock, shards: int, found: Fin
             found.add(UNREADABLE, info.key, str(error), RETRY)
             continue
         size += len(data)
+        if decode_summary(data) != (summary_of(snapshot), sorted(names_of(snapshot))):
+            found.add(WRONG, info.key, "its summary, which says what it holds, is not that of its manifests", _DROP)
         if snapshot_key(snapshot.tenant, snapshot.name) != info.key:
             found.add(WRONG, info.key, f"it says that it is snapshot {snapshot.name!r} of {snapshot.tenant!r}", _DROP)
         elif not is_expired(snapshot, clock.now_us()):

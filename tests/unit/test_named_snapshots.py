@@ -17,8 +17,15 @@ from storage.catalog import Catalog, CatalogStore
 from storage.keys import snapshot_key
 from storage.local_objects import LocalObjectStore
 from storage.manifest_format import Manifest
-from storage.named_snapshot_format import NamedSnapshot, decode_snapshot, encode_snapshot
-from storage.named_snapshots import NamedSnapshots, leased_names, names_of
+from storage.named_snapshot_format import (
+    NamedSnapshot,
+    decode_snapshot,
+    decode_summary,
+    encode_snapshot,
+    names_of,
+    summary_of,
+)
+from storage.named_snapshots import NamedSnapshots, leased_names
 from storage.shard import Shard
 from storage.storage_format import open_storage
 from storage.stream_settings import StreamSettings
@@ -189,7 +196,9 @@ def test_every_flipped_byte_of_a_snapshot_is_noticed():
     rig.write()
     rig.take("a", None)
     data = rig.objects.get(snapshot_key(None, "a"))
-    assert encode_snapshot(decode_snapshot(data)) == data
+    snapshot = decode_snapshot(data)
+    assert encode_snapshot(snapshot) == data
+    assert decode_summary(data) == (summary_of(snapshot), sorted(names_of(snapshot)))
     for place in range(len(data)):
         damaged = bytearray(data)
         damaged[place] ^= 1 << place % 8

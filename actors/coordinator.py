@@ -15,7 +15,7 @@ import ray
 from actors.fleet import RayBackend
 from actors.keeper import Keeper
 from actors.placement import ShardPlan
-from actors.scaling import Scaling
+from actors.scaling import AutoscalePlan, Scaling
 from actors.scrubber import Scrubbing, ScrubPlan
 from core.append import Ack, AppendRequest
 from core.clock import SystemClock
@@ -52,7 +52,15 @@ _ENGINE_SHARE: Final = 0.75  # of a query's memory: what the leaves send is the 
 class CoordinatorActor:
     """The coordinator of a deployment, named `<deployment>.coordinator`."""
 
-    def __init__(self, name: str, namespace: str, template: ShardPlan, readers: int, scrub: ScrubPlan | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        namespace: str,
+        template: ShardPlan,
+        readers: int,
+        scrub: ScrubPlan | None,
+        autoscale: AutoscalePlan,
+    ) -> None:
         self._config = config = template.config
         self._clock = SystemClock()
         objects = open_objects(config)
@@ -64,8 +72,7 @@ class CoordinatorActor:
         )
         self._backend = RayBackend(name, namespace, readers, self._clock)
         placements = PlacementStore(objects, self._clock, config.shards)
-        grace_s = config.query_seconds_max
-        self._scaling = Scaling(template, objects, placements, self._backend, self._clock, grace_s)
+        self._scaling = Scaling(template, objects, placements, self._backend, self._clock, autoscale)
         self._scaling.start()
         self._keeper = Keeper(lambda: self._scaling.plans, self._backend.handles)
         self._keeper.start()
@@ -99,9 +106,14 @@ class CoordinatorActor:
         return self._scaling.last_word(shard, request)
 
     @ray.method(concurrency_group="control")
-    def scale(self, count: int) -> dict[str, Any]:
+    def scale(self, count: int, dry_run: bool = False) -> dict[str, Any]:
         """See actors.scaling.Scaling.scale."""
-        return self._scaling.scale(count)
+        return self._scaling.scale(count, dry_run)
+
+    @ray.method(concurrency_group="control")
+    def scale_decision(self) -> dict[str, Any]:
+        """See actors.scaling.Scaling.decision."""
+        return self._scaling.decision()
 
     @ray.method(concurrency_group="control")
     def placement_status(self) -> dict[str, Any]:

@@ -8,28 +8,39 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import ray
 
+from actors.autoscaler import Autoscaler
 from actors.errors import ask_again, send, unwrap
 from actors.fleet import RayBackend
 from actors.placement import ShardPlan, begin_shard, node_with_disk, plan_of
 from core.append import Ack, AppendRequest
+from core.autoscale import AutoscaleRules
 from core.clock import Clock
 from core.errors import MalamuteError
-from core.limits import ACK_WAIT_S_MAX, LAUNCH_WAIT_S_MAX, SCALE_RETRY_S
+from core.limits import ACK_WAIT_S_MAX, LAUNCH_WAIT_S_MAX, SCALE_LOOK_S, SCALE_RETRY_S
 from core.placement import Placement
 from query.tasks import shard_worker
 from storage.objects import ObjectStore
-from storage.placements import STEADY, Placements, PlacementStore, placement_to_plain
+from storage.placements import STEADY, Placements, PlacementStore, begun, placement_to_plain
 from storage.scaling import carry_on, last_word
+
+
+@dataclass(frozen=True, slots=True)
+class AutoscalePlan:
+    """Whether the number of shards changes by itself, and by which rules."""
+
+    enabled: bool
+    rules: AutoscaleRules
 
 
 class Scaling:
     """The placement of a deployment and its changes. Thread-safe.
 
-    A retired shard goes on for `grace_s`, as queries that began before may still read with it.
+    A retired shard goes on for as long as a query may take, as those that began before may still read with it.
     """
 
     def __init__(
@@ -39,14 +50,16 @@ class Scaling:
         store: PlacementStore,
         backend: RayBackend,
         clock: Clock,
-        grace_s: float,
+        autoscale: AutoscalePlan,
     ) -> None:
         self._template = template
         self._objects = objects
         self._store = store
         self._backend = backend
         self._clock = clock
-        self._grace_s = grace_s
+        self._grace_s = template.config.query_seconds_max
+        self._autoscale = autoscale
+        self._autoscaler = Autoscaler(autoscale.rules, template.config.memtable_bytes_max, clock)
         self._wake = threading.Event()
         self._failure: str | None = None
         self.placements = store.load()
@@ -63,11 +76,22 @@ class Scaling:
         self._backend.serve(self.placements.serving)
         threading.Thread(target=self._run, name="scaling", daemon=True).start()
 
-    def scale(self, count: int) -> dict[str, Any]:
-        """Begin the change to `count` shards, unless there are or will be so many; returns status()."""
+    def scale(self, count: int, dry_run: bool) -> dict[str, Any]:
+        """Begin the change to `count` shards, unless there are or will be so many; returns status().
+
+        With `dry_run` nothing is changed, and what is returned is how status() would begin.
+        """
+        if dry_run:
+            return _told(begun(self._store.load(), count, self._clock.now_us()))
         self._store.begin(count)
         self._wake.set()
         return self.status()
+
+    def decision(self) -> dict[str, Any]:
+        """What automatic scaling decides now."""
+        shards = self.placements.current.shards
+        decision = self._autoscaler.decide(shards)
+        return {"now": [*shards], **asdict(decision), "enabled": self._autoscale.enabled}
 
     def last_word(self, shard: int, request: AppendRequest) -> Ack:
         """See storage.scaling.last_word."""
@@ -75,14 +99,7 @@ class Scaling:
 
     def status(self) -> dict[str, Any]:
         """The placement in force, the next one, how far it is, and what keeps it from going on."""
-        placements = self._store.load()
-        coming = placements.coming
-        return {
-            **placement_to_plain(placements.current),
-            "state": placements.state,
-            "next": None if coming is None else placement_to_plain(coming),
-            "failure": self._failure,
-        }
+        return {**_told(self._store.load()), "failure": self._failure}
 
     # --- storage.scaling.Shards -----------------------------------------------------------------------------------
 
@@ -116,10 +133,20 @@ class Scaling:
                 carry_on(self._store, self, self._take)
                 self._failure = None
                 self._end_retired(retired_at_s)
+                self._look()
             except MalamuteError as error:
                 # Shown in status(), and tried again: whatever was lacking may be back by then.
                 self._failure = str(error)
-            self._wake.wait(SCALE_RETRY_S)
+            self._wake.wait(SCALE_LOOK_S if self._failure is None else SCALE_RETRY_S)
+
+    def _look(self) -> None:
+        """Measure how busy the shards are, and begin a change when it is time and allowed."""
+        self._autoscaler.look(self._backend.status()["shards"])
+        current = self.placements.current.shards
+        decision = self._autoscaler.decide(current)
+        if self._autoscale.enabled and decision.shards != len(current):
+            self._store.begin(decision.shards)
+            self._wake.set()
 
     def _take(self, placements: Placements) -> None:
         """Let queries ask the shards that serve now, before anybody is told of the placement."""
@@ -139,6 +166,12 @@ class Scaling:
                 send(handle, "close")  # what it has is in segments already, so nobody waits for it
                 ray.kill(handle, no_restart=True)
             retired_at_s[shard] = float("inf")
+
+
+def _told(placements: Placements) -> dict[str, Any]:
+    coming = placements.coming
+    following = None if coming is None else placement_to_plain(coming)
+    return {**placement_to_plain(placements.current), "state": placements.state, "next": following}
 
 
 def _found(template: ShardPlan, shard: int) -> Any:

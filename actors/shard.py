@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -149,7 +150,8 @@ class ShardActor:
         node = ray.get_runtime_context().get_node_id()
         numbers = {**memory_numbers(), **self._host.status(), "caches": self._worker.status()}
         numbers["compaction"] = self._spare_time.status()
-        return {"pid": os.getpid(), "node": node, "requests": object_requests(self._url), **numbers}
+        process = {"pid": os.getpid(), "node": node, "cpu_s": time.process_time()}
+        return {**process, "requests": object_requests(self._url), **numbers}
 
     @ray.method(concurrency_group="control")
     def close(self) -> None:

@@ -12,9 +12,11 @@ from actors.coordinator import CoordinatorActor
 from actors.errors import ask_again, unwrap
 from actors.placement import ShardPlan, begin_shard, node_with_disk, plan_of
 from actors.reader import ReaderActor
+from actors.scaling import AutoscalePlan
 from actors.scrubber import ScrubPlan
 from cluster.settings import Settings
 from cluster.transport import NAMESPACE, Transport, coordinator_name, reader_name, scrubber_name, shard_name
+from core.autoscale import AutoscaleRules
 from core.clock import SystemClock
 from core.errors import InvalidSettings, MalamuteError, StorageInUse
 from core.ids import ShardId
@@ -134,6 +136,11 @@ def _scrub_plan(settings: Settings) -> ScrubPlan | None:
     return ScrubPlan(scrubber_name(settings.name), NAMESPACE, config, settings.wal_path, options)
 
 
+def _autoscale_plan(settings: Settings) -> AutoscalePlan:
+    rules = settings.autoscale.model_dump(exclude={"enabled"})
+    return AutoscalePlan(settings.autoscale.enabled, AutoscaleRules(**rules))
+
+
 def _start_coordinator(settings: Settings, template: ShardPlan) -> Any:
     return CoordinatorActor.options(  # type: ignore[attr-defined]
         name=coordinator_name(settings.name),
@@ -141,7 +148,9 @@ def _start_coordinator(settings: Settings, template: ShardPlan) -> Any:
         lifetime="detached",
         num_cpus=settings.coordinator.num_cpus,
         memory=settings.coordinator.memory_bytes,
-    ).remote(settings.name, NAMESPACE, template, settings.readers.count, _scrub_plan(settings))
+    ).remote(
+        settings.name, NAMESPACE, template, settings.readers.count, _scrub_plan(settings), _autoscale_plan(settings)
+    )
 
 
 def stop(deployment: str, *, graceful: bool = True) -> list[str]:

@@ -74,6 +74,18 @@ class ActorResources(Section):
     memory_bytes: Size = Field(default=0, ge=0, le=1024 * GIB)
 
 
+class Autoscale(Section):
+    """When the number of shards changes by itself; see docs/scaling.md."""
+
+    enabled: bool = False
+    shards_min: int = Field(default=1, ge=1, le=limits.SHARDS_MAX)
+    shards_max: int = Field(default=16, ge=1, le=limits.SHARDS_MAX)
+    bytes_per_s_target: Size = Field(default=64 * MIB, ge=KIB, le=GIB)
+    cpu_target: float = Field(default=0.7, ge=0.01, le=256.0)
+    up_after_s: Age = Field(default=15.0, ge=1.0, le=3_600.0)
+    down_after_s: Age = Field(default=900.0, ge=1.0, le=86_400.0)
+
+
 class Readers(Section):
     """The actors that read segments for queries; count 0 = the shards read their own."""
 
@@ -130,7 +142,7 @@ class Settings(Section):
     storage: str = Field(default="./malamute-data", min_length=1, validate_default=True)
     storage_options: StorageOptions = StorageOptions()
     wal_directory: str | None = Field(default=None, min_length=1)
-    shards: int = Field(default=2, ge=1, le=1024)
+    shards: int = Field(default=2, ge=1, le=limits.SHARDS_MAX)
     durability: Literal["memory", "local", "object"] = Field(default="local", description="memory, local or object")
     wal_object_interval_ms: int = Field(
         default=limits.WAL_OBJECT_INTERVAL_MS_DEFAULT, ge=1, le=limits.WAL_OBJECT_INTERVAL_MS_MAX
@@ -140,6 +152,7 @@ class Settings(Section):
     shard: ActorResources = ActorResources()
     coordinator: ActorResources = ActorResources()
     readers: Readers = Readers()
+    autoscale: Autoscale = Autoscale()
     query: Query = Query()
     scrub: Scrub = Scrub()
     compaction: Compaction = Compaction()
@@ -225,7 +238,11 @@ def absolute(path: str) -> str:
 
 def _broken_relations(settings: Settings) -> list[tuple[str, object, str]]:
     """(key, value, rule) of each relation between values that does not hold."""
-    return [*_broken_storage(settings), *_broken_sizes(settings), *_broken_ray(settings)]
+    broken = [*_broken_storage(settings), *_broken_sizes(settings), *_broken_ray(settings)]
+    autoscale = settings.autoscale
+    if autoscale.shards_min > autoscale.shards_max:
+        broken.append(("autoscale.shards_min", autoscale.shards_min, "at most autoscale.shards_max"))
+    return broken
 
 
 def _broken_storage(settings: Settings) -> list[tuple[str, object, str]]:

@@ -83,7 +83,7 @@ COMPACTION_BUSY_SHARE = 0.2  # of the time of a core that goes into merges while
 GARBAGE_GRACE_S = 120.0  # beyond the longest query: for clocks that differ and answers that are late
 COMPACTION_SLICE_BYTES_MAX = 160 * MIB  # rows that are merged in memory at once: ~0.8 M generated log events
 COMPACTION_SORT_BYTES_MAX = 256 * MIB  # each sort column of all rows of a merge
-COMPACTION_GROUP_BYTES_MAX = 96 * MIB  # a row group before it is encoded: wide ones have fewer rows
+COMPACTION_GROUP_BYTES_MAX = 128 * MIB  # a row group before it is encoded: wide ones have fewer rows
 
 # --- queries -----------------------------------------------------------------------------------------------------
 SQL_BYTES_MAX = 256 * KIB
@@ -154,6 +154,7 @@ REFUSED_VALUE_BYTES_MAX = MIB  # of a record that is no event, kept with the rea
 # --- shards of a deployment --------------------------------------------------------------------------------------
 SHARDS_MAX = 1_024  # of one placement: every query asks all of them
 SCALE_WAIT_S_DEFAULT = 600.0  # until a change is done: processes are begun, and every shard flushes
+SCALE_LOOK_S = 2.0  # how often a coordinator looks how busy its shards are
 SCALE_RETRY_S = 1.0  # pause after a step of a change that failed
 PLACEMENT_RETRY_S = 0.05  # how often a process asks whether a change is done: it takes some tenths of a second
 PLACEMENTS_KEPT = 100  # of those that are no longer in force

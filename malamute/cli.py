@@ -71,6 +71,23 @@ def down(config: Config = None, storage: Storage = None, name: Name = None, addr
 
 
 @app.command()
+def scale(
+    shards: Annotated[int | None, typer.Option("--shards", metavar="N", help="how many there are to be")] = None,
+    auto: Annotated[bool, typer.Option("--auto", help="what automatic scaling decides; with --dry-run")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would happen, and change nothing")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Change the number of shards while everything goes on."""
+    from malamute.commands import scale as command
+    from malamute.commands.store import Choice
+
+    command.run(Choice(address, storage, name), shards, auto, dry_run, as_json)
+
+
+@app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="everything, for programs")] = False,
     address: Address = None,

@@ -142,6 +142,16 @@ class Client(Questions):
             placement = self._ask("placement_status")
         return placement
 
+    def scale_plan(self, shards: int) -> dict[str, Any]:
+        """What scale() would do: the placement in force, and the `next` one (None: nothing to do)."""
+        plan: dict[str, Any] = self._ask("scale", shards, True)
+        return plan
+
+    def scale_decision(self) -> dict[str, Any]:
+        """What automatic scaling decides now: `shards` in the place of `now`, the `reason`, whether it is `enabled`."""
+        decision: dict[str, Any] = self._ask("scale_decision")
+        return decision
+
     def flush(self) -> int:
         """Write every memtable into segments; returns how many events."""
         rows: int = self._ask("flush", timeout_s=600.0)

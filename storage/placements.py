@@ -135,28 +135,33 @@ def placement_to_plain(placement: Placement) -> dict[str, Any]:
     return {"version": placement.version, "from_us": placement.from_us, "shards": [*placement.shards], "heirs": heirs}
 
 
+def load_placements(objects: ObjectStore, first_shards: int) -> Placements:
+    """The newest version on an object store; without any, the first `first_shards`. Raises Corrupt, Unavailable."""
+    found = objects.list(PLACEMENTS_PREFIX)
+    if not found:
+        return Placements(0, (first_placement(first_shards),), first_shards)
+    key = found[-1].key
+    try:
+        placements = decode_placements(objects.get(key), f"placements {key!r}")
+    except NotFound as error:
+        raise Unavailable("the placements changed while they were read: retry") from error
+    if placements.version != version_of(key):
+        raise Corrupt(f"placements {key!r} say version {placements.version}: restore them")
+    return placements
+
+
 class PlacementStore:
     """The placements on an object store; `first_shards` is what format.json says. Holds nothing itself."""
 
     def __init__(self, objects: ObjectStore, clock: Clock, first_shards: int) -> None:
         self._objects = objects
         self._clock = clock
-        self._first = Placements(0, (first_placement(first_shards),), first_shards)
+        self._first_shards = first_shards
         self.delete_failures = 0
 
     def load(self) -> Placements:
         """The newest version; raises Corrupt, Unavailable."""
-        found = self._objects.list(PLACEMENTS_PREFIX)
-        if not found:
-            return self._first
-        key = found[-1].key
-        try:
-            placements = decode_placements(self._objects.get(key), f"placements {key!r}")
-        except NotFound as error:
-            raise Unavailable("the placements changed while they were read: retry") from error
-        if placements.version != version_of(key):
-            raise Corrupt(f"placements {key!r} say version {placements.version}: restore them")
-        return placements
+        return load_placements(self._objects, self._first_shards)
 
     def begin(self, count: int) -> Placements:
         """Begin the change to `count` shards, or call off one that has only begun; see begun()."""

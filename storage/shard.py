@@ -281,6 +281,7 @@ class Shard:
                 self._committed[entry.producer] = entry.state
                 self._counters.batches += 1
                 self._counters.rows += record.rows
+                self._counters.accepted_bytes += batch_bytes(entry.batch)
                 self._counters.duplicate_ids += entry.state.duplicate_ids
                 self._counters.late += entry.state.late
 
@@ -549,7 +550,7 @@ class Shard:
                 "segments": len(manifest.segments),
                 "placement": manifest.served,
                 "sealed": manifest.sealed > manifest.served,
-                "origins": self._origins(manifest),
+                "origins": dict(Counter(origin_of(segment.name) for segment in manifest.segments)),
                 "segment_bytes": sum(s.bytes for s in manifest.segments),
                 "producers": len(self._committed),
                 **asdict(counters),
@@ -559,10 +560,6 @@ class Shard:
                 "torn_tails": list(self._torn_tails),
                 "poisoned": self._wal.poisoned,
             }
-
-    def _origins(self, manifest: Manifest) -> dict[int, int]:
-        """How many segments there are of each shard that wrote some of them."""
-        return dict(Counter(origin_of(segment.name) or self.options.shard for segment in manifest.segments))
 
     def streams(self) -> dict[StreamKey, int]:
         """Events per (tenant, stream) in this shard."""

@@ -38,6 +38,7 @@ class Counters:
 
     batches: int = 0
     rows: int = 0
+    accepted_bytes: int = 0  # as they are in memory
     duplicates: int = 0
     overloaded: int = 0
     flushes: int = 0

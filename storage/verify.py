@@ -1,14 +1,14 @@
 """Owns the verification of a whole storage, offline or beside a running deployment. Never writes, never deletes.
 
-The walk: format.json and the catalog (verify_manifests.py), named snapshots (verify_snapshots.py), then shard by shard
-(verify_shard.py) the manifests, the segments one at a time (verify_segment.py, verify_column.py), their offsets
-together (verify_offsets.py), the WAL (verify_wal.py) and the producers (verify_producers.py). What the findings mean:
-docs/verify.md.
+The walk: format.json, placements and the catalog (verify_manifests.py), named snapshots (verify_snapshots.py), then
+shard by shard (verify_shard.py) the manifests, the segments with its offsets one at a time (verify_segment.py,
+verify_column.py), their offsets together (verify_offsets.py), the WAL (verify_wal.py) and the producers
+(verify_producers.py). What the findings mean: docs/verify.md.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from core.clock import Clock
@@ -19,7 +19,7 @@ from storage.keys import CATALOG_PREFIX, FORMAT_KEY
 from storage.manifest import ManifestStore
 from storage.objects import ObjectStore
 from storage.snapshot import Segment
-from storage.verify_manifests import catalog_of, note_strangers, shards_of
+from storage.verify_manifests import catalog_of, note_strangers, placements_of
 from storage.verify_report import MISSING, Findings, Report
 from storage.verify_shard import ShardTask, verify_shard
 from storage.verify_snapshots import verify_snapshots
@@ -61,13 +61,14 @@ def verify_storage(
     """Look at everything that the storage holds. Raises NotFound when there is none, Unavailable, InvalidSettings."""
     report, found = Report(place.name, deep), Findings()
     try:
-        shards, size = shards_of(place.objects, found)
+        placements, size = placements_of(place.objects, found)
     except NotFound as error:
         raise NotFound(f"there is no malamute in {place.name}: {FORMAT_KEY} is not there") from error
+    shards = placements.next_shard
     catalog, versions = catalog_of(place.objects, shards, found)
     report.root_objects, report.root_bytes = versions.count + (size > 0), versions.bytes + size
     note_strangers(place.objects, shards, found)
-    progress, started = _foreseen(place, shards)
+    progress, started = _foreseen(place, placements.serving)
     if versions.count == 0 and progress.segments_all:
         found.add(MISSING, CATALOG_PREFIX, "there is no catalog: no query finds a stream, though there are segments")
         catalog = None
@@ -83,17 +84,20 @@ def verify_storage(
 
     for shard in range(shards):
         progress.shard = shard
-        task = ShardTask(shard, place.wal_of(shard), catalog, deep, read_wal, on_segment, started)
+        heirs = placements.serving if shard in placements.retired else ()
+        is_placed = shard in placements.current.shards
+        where = place.wal_of(shard)
+        task = ShardTask(shard, where, catalog, deep, read_wal, on_segment, started, heirs, is_placed)
         seen, found = verify_shard(task)
         seen.findings, seen.warnings = report.take(found)
         report.shards.append(seen)
     return report
 
 
-def _foreseen(place: StoragePlace, shards: int) -> tuple[Progress, int]:
+def _foreseen(place: StoragePlace, shards: Iterable[int]) -> tuple[Progress, int]:
     """What is to be read, as far as manifests can be read, and how many shards have one."""
     progress, started = Progress(), 0
-    for shard in range(shards):
+    for shard in shards:
         try:
             manifest = ManifestStore(place.objects, ShardId(shard), place.clock).load()
         except MalamuteError:

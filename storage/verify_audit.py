@@ -20,10 +20,11 @@ from storage.keys import manifest_prefix
 from storage.manifest import Manifest, ManifestStore
 from storage.manifest_format import decode_manifest
 from storage.objects import ObjectStore
+from storage.placements import Placements
 from storage.producers import ProducerKey, ProducerState
 from storage.snapshot import Segment
 from storage.verify import StoragePlace
-from storage.verify_manifests import shards_of
+from storage.verify_manifests import placements_of
 from storage.verify_report import Findings
 from storage.verify_wal import located
 from storage.wal_format import BatchRecord, DuplicatesRecord
@@ -87,22 +88,23 @@ def position_text(position: bytes | None) -> str | None:
 
 def audit_producer(place: StoragePlace, tenant: str, stream: str, producer: str) -> list[Trace]:
     """What each shard that knows the producer can tell. Raises NotFound when none does, Corrupt, Unavailable."""
-    shards, _ = shards_of(place.objects, Findings())
+    placements, _ = placements_of(place.objects, Findings())
     key: ProducerKey = (tenant, stream, producer)
-    traces = [trace for shard in range(shards) if (trace := _trace(place, shard, key)) is not None]
+    shards = range(placements.next_shard)
+    traces = [trace for shard in shards if (trace := _trace(place, shard, key, placements)) is not None]
     if not traces:
         raise NotFound(f"no shard knows producer {producer!r} of stream {tenant}/{stream}: {FORGOTTEN}")
     return traces
 
 
-def _trace(place: StoragePlace, shard: int, key: ProducerKey) -> Trace | None:
+def _trace(place: StoragePlace, shard: int, key: ProducerKey, placements: Placements) -> Trace | None:
     manifest = ManifestStore(place.objects, ShardId(shard), place.clock).load()
     if manifest is None:
         return None
     # By first offset (below 0: nothing is stored); what is nearer to the batch itself replaces what is farther.
     batches: dict[int, Batch] = {}
     for version, state in _told_by_manifests(place.objects, shard, key):
-        if state.first_offset >= 0:
+        if state.first_offset >= 0 and state.shard < 0:  # the shard that took the batch tells of it
             source = f"manifest version {version}"
             offsets = (state.first_offset, state.last_offset)
             batch = Batch(state.epoch, state.last_sequence, *offsets, state.position, source)
@@ -119,7 +121,23 @@ def _trace(place: StoragePlace, shard: int, key: ProducerKey) -> Trace | None:
         if (batch.epoch, batch.sequence) > (newest.epoch, newest.last_sequence):
             offsets = (batch.first_offset, batch.last_offset)
             newest = ProducerState(batch.epoch, batch.sequence, *offsets, batch.position or newest.position)
-    return Trace(shard, manifest.wal_floor, newest, ordered, [*untold, *_holes(ordered, newest)])
+    told = [*untold, *_holes(ordered, newest), *_moves(shard, newest, key, placements)]
+    return Trace(shard, manifest.wal_floor, newest, ordered, told)
+
+
+def _moves(shard: int, newest: ProducerState, key: ProducerKey, placements: Placements) -> list[str]:
+    """Where the producer came from and went to."""
+    told = []
+    if newest.shard >= 0:
+        told.append(f"its last batch was taken by shard {newest.shard}: it came here with its sequence and position")
+    if shard in placements.retired:
+        told.append(f"shard {shard} is retired: placement {placements.current.version} has the producer elsewhere")
+    elif placements.version and placements.current.shard_of(*key) != shard:
+        told.append(
+            f"placement {placements.current.version} pins it to shard {placements.current.shard_of(*key)} (in a stream "
+            "with a dedup key it writes to all shards)"
+        )
+    return told
 
 
 def _told_by_manifests(objects: ObjectStore, shard: int, key: ProducerKey) -> list[tuple[int, ProducerState]]:

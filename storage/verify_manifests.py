@@ -1,4 +1,4 @@
-"""Owns verifying what describes a storage: format.json, the catalog, and every kept manifest of a shard. Read-only."""
+"""Owns verifying what describes a storage: format.json, placements, catalog, all kept manifests. Read-only."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from core.errors import Corrupt, InvalidRequest, InvariantViolation, MalamuteError, NotFound
+from core.placement import first_placement
 from storage.catalog import Catalog, decode_catalog
-from storage.keys import CATALOG_PREFIX, FORMAT_KEY, SHARDS_PREFIX, manifest_prefix, version_of
+from storage.keys import CATALOG_PREFIX, FORMAT_KEY, PLACEMENTS_PREFIX, SHARDS_PREFIX, manifest_prefix, version_of
 from storage.manifest import Manifest
 from storage.manifest_format import check_successor, decode_manifest
 from storage.objects import ObjectStore
+from storage.placements import Placements, load_placements
 from storage.storage_format import STORAGE_FORMAT
 from storage.stream_settings import check_settings
 from storage.verify_producers import check_states
@@ -33,8 +35,11 @@ class Versions:
     bytes: int = 0
 
 
-def shards_of(objects: ObjectStore, found: Findings) -> tuple[int, int]:
-    """(shards of the storage, bytes of format.json); raises NotFound when there is no storage at all."""
+def placements_of(objects: ObjectStore, found: Findings) -> tuple[Placements, int]:
+    """(the newest placements, bytes of format.json); raises NotFound when there is no storage at all.
+
+    What cannot be read is a finding; then all shards of which there is anything count as in force.
+    """
     keys = [info.key for info in objects.list(SHARDS_PREFIX)]
     numbers = {int(match[1]) for key in keys if (match := _SHARD.match(key))}
     present = max(numbers, default=-1) + 1
@@ -44,11 +49,24 @@ def shards_of(objects: ObjectStore, found: Findings) -> tuple[int, int]:
         if not keys and not objects.list(CATALOG_PREFIX):
             raise
         found.add(MISSING, FORMAT_KEY, f"it is not there, though there are objects of {present} shards")
-        return present, 0
+        return _newest_placements(objects, max(present, 1), found), 0
     stated = _stated_shards(data, found)
-    if stated is not None and stated < present:
-        found.add(WRONG, FORMAT_KEY, f"it says {stated} shards, there are objects of {present}")
-    return max(stated or 0, present), len(data)
+    placements = _newest_placements(objects, stated or max(present, 1), found)
+    if stated is not None and placements.next_shard < present:
+        where, what = (FORMAT_KEY, stated) if placements.version == 0 else (PLACEMENTS_PREFIX, placements.next_shard)
+        found.add(WRONG, where, f"it says {what} shards, there are objects of {present}")
+        placements = Placements(placements.version, (first_placement(present),), present)
+    return placements, len(data)
+
+
+def _newest_placements(objects: ObjectStore, first_shards: int, found: Findings) -> Placements:
+    try:
+        return load_placements(objects, first_shards)
+    except Corrupt as error:
+        found.add(CORRUPT, PLACEMENTS_PREFIX, str(error), "restore it from a backup: nothing is served without it")
+    except MalamuteError as error:
+        found.add(UNREADABLE, PLACEMENTS_PREFIX, str(error), RETRY)
+    return Placements(0, (first_placement(first_shards),), first_shards)
 
 
 def _stated_shards(data: bytes, found: Findings) -> int | None:

@@ -29,7 +29,7 @@ def check_states(manifest: Manifest, where: str, found: Findings) -> None:
         sane = -1 <= state.first_offset <= state.last_offset and state.last_sequence >= -1 and state.epoch >= 1
         if not sane or (begun and state.first_offset < 0 and not state.duplicate_ids):
             found.add(WRONG, where, f"it has an impossible state of {producer_text(key)}: {state}", _TELL)
-        elif state.last_offset >= manifest.wal_floor:
+        elif state.shard < 0 and state.last_offset >= manifest.wal_floor:
             message = f"the last batch of {producer_text(key)} ends at offset {state.last_offset}"
             found.add(WRONG, where, f"{message}, above the WAL floor {manifest.wal_floor}", _TELL)
 

@@ -8,7 +8,7 @@ names when it is missed is not missing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from core.errors import Corrupt, Fenced, MalamuteError, Unavailable
@@ -18,6 +18,7 @@ from storage.dedup_run import run_names
 from storage.keys import (
     index_key,
     manifest_prefix,
+    origin_of,
     segment_epoch,
     shard_prefix,
     wal_position_of,
@@ -69,6 +70,8 @@ class ShardTask:
     read_wal: bool
     on_segment: OnSegment
     started: int = 0  # shards of this storage that have a manifest
+    heirs: tuple[int, ...] = ()  # of a shard that is retired: those that may have its segments now
+    is_placed: bool = True  # False: no placement in force has it, so it need not have begun
 
 
 def verify_shard(task: ShardTask) -> tuple[ShardReport, Findings]:
@@ -105,8 +108,9 @@ class _ShardCheck:
         return self._report, self._found
 
     def _newest(self) -> Manifest | None:
+        """The newest manifest, with the segments of this shard's offsets, whoever has them."""
         try:
-            return self._manifests.load()
+            return self._load()
         except Corrupt as error:
             if not self._found.has(CORRUPT):
                 self._found.add(CORRUPT, manifest_prefix(self._task.shard), str(error))
@@ -114,11 +118,25 @@ class _ShardCheck:
             self._found.add(UNREADABLE, manifest_prefix(self._task.shard), str(error), RETRY)
         return None
 
+    def _load(self) -> Manifest | None:
+        manifest = self._manifests.load()
+        if manifest is None:
+            return None
+        holders = [manifest]
+        if self._task.heirs:
+            stores = (ManifestStore(self._objects, ShardId(heir), self._place.clock) for heir in self._task.heirs)
+            holders = [held for store in stores if (held := store.load()) is not None]
+        segments = {segment.name: segment for held in holders for segment in held.segments}
+        own = (None, manifest.shard)
+        return replace(manifest, segments=tuple(s for s in segments.values() if origin_of(s.name) in own))
+
     def _without_manifest(self, versions: int) -> None:
         where = manifest_prefix(self._task.shard)
         if versions or self._found.has(CORRUPT, UNREADABLE):
             message = "the newest manifest does not read: segments, WAL and producers of this shard were not verified"
             self._found.add(UNREADABLE, where, message, "restore the manifest and verify again")
+        elif not self._task.is_placed:
+            return
         elif self._task.started or self._objects.list(shard_prefix(self._task.shard)):
             message = "there is no manifest, so nothing of this shard is served; other shards or its segments are there"
             advice = "restore it from a backup; a launch that was cut off before this shard opened is no loss"
@@ -161,7 +179,7 @@ class _ShardCheck:
 
     def _no_longer_named(self, segment: Segment) -> bool:
         try:
-            newest = self._manifests.load()
+            newest = self._load()
         except MalamuteError:
             return False
         return newest is not None and all(segment.name != other.name for other in newest.segments)
@@ -249,6 +267,8 @@ class _ShardCheck:
 
     def _orphans(self, manifest: Manifest) -> None:
         """Warn of what nothing refers to. Beside a running shard only what an older epoch left is looked at."""
+        if self._task.heirs:
+            return  # what is there of it is named by versions that nobody reads any more
         keys = [info.key for info in self._objects.list(shard_prefix(self._task.shard))]
         newest = self._newest() or manifest  # after the listing: what was published meanwhile is named
         segments = (*manifest.segments, *newest.segments)

@@ -32,6 +32,7 @@ def run(choice: Choice, as_json: bool) -> bool:
             out.print(f"answered by caches: {', '.join(hits)}", soft_wrap=True)
         if status.requests:
             out.print(_requests_text(status), soft_wrap=True)
+        out.print(placement_text(status.placement), soft_wrap=True, markup=False)
         for text in keeper_texts(status.keeper):
             out.print(text, soft_wrap=True, markup=False)
         for line in scrub_lines(status.scrub, SystemClock().now_us()):
@@ -48,6 +49,16 @@ def keeper_texts(keeper: Mapping[str, Any]) -> Iterator[str]:
         yield f"shards that were brought to their disks: {count_text(keeper['moved'])}"
     if keeper["failure"]:
         yield f"looking after the shards failed at last: {keeper['failure']}"
+
+
+def placement_text(placement: Mapping[str, Any]) -> str:
+    """The placement in force, and the change that is under way."""
+    shards = ", ".join(map(str, placement["shards"]))
+    text = f"placement {placement['version']}: shards {shards}"
+    if placement["next"] is not None:
+        following = ", ".join(map(str, placement["next"]["shards"]))
+        text += f"; changing to {following} ({placement['state']})"
+    return text if placement["failure"] is None else f"{text}; it does not go on: {placement['failure']}"
 
 
 def _requests_text(status: Status) -> str:

@@ -9,9 +9,15 @@ import pytest
 from core.append import LOCAL, OBJECT, AppendRequest
 from core.errors import InvalidRequest, Moved
 from core.placement import first_placement, following
+from storage.catalog import CatalogStore
+from storage.keys import origin_of
 from storage.placements import STEADY, decode_placements, encode_placements
-from tests.support.scaling import NAMES, PLAIN, Course, Deployment, run
+from storage.storage_format import open_storage
+from storage.verify import StoragePlace, verify_storage
+from storage.verify_report import MISSING, Report
+from tests.support.scaling import NAMES, PLAIN, STREAMS, Course, Deployment, run
 from tests.support.shards import TENANT, body
+from tests.support.simfs import SimFileSystem
 
 
 def test_a_shard_number_is_never_used_again() -> None:
@@ -118,6 +124,44 @@ def test_an_older_incarnation_of_a_producer_stays_fenced_after_the_change() -> N
             older.sender(name).drain()
         newer.send(name)
         newer.sender(name).drain()
+
+
+def test_verify_finds_each_event_once_at_the_shard_that_wrote_it() -> None:
+    deployment = Deployment(5, shards=3, level=OBJECT)
+    course = Course(deployment)
+    open_storage(deployment.objects, 3)
+    for stream in STREAMS.values():
+        CatalogStore(deployment.objects, deployment.clock, 3).ensure_stream(TENANT, stream)
+    for count in (4, 2, 3):
+        for name in NAMES:
+            course.send(name)
+        course.drain()
+        deployment.store.begin(count)
+        deployment.dies_at = deployment.steps + 7
+        deployment.work()
+        check_sound(deployment, course)
+        deployment.finish()
+        check_sound(deployment, course)
+    retired = sorted(deployment.placements.retired)
+    moved = [
+        segment.name
+        for segment in deployment.opened[deployment.placements.history[-2].heirs[retired[0]]].manifest.segments
+        if origin_of(segment.name) == retired[0]
+    ]
+    deployment.objects.delete(moved[:1])
+    found = verified(deployment)
+    assert {(item.kind, item.shard) for item in found.errors} == {(MISSING, retired[0])}
+
+
+def verified(deployment: Deployment) -> Report:
+    place = StoragePlace("memory", deployment.objects, SimFileSystem(), None, deployment.clock)
+    return verify_storage(place, deep=True)
+
+
+def check_sound(deployment: Deployment, course: Course) -> None:
+    report = verified(deployment)
+    assert not report.findings, report.findings[:3]
+    assert sum(shard.events for shard in report.shards) == sum(course.acknowledged.values())
 
 
 @pytest.mark.parametrize("seed", range(12))

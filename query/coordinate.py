@@ -40,7 +40,7 @@ from query.holdings import Ledger, merged_shape
 from query.mistakes import located
 from query.options import QueryAnswer, QueryOptions
 from query.parse import DESCRIBE, EXPLAIN, EXPLAIN_ANALYZE, SELECT, SHOW, Statement
-from query.past import Snapshots
+from query.past import Past, Snapshots
 from query.planner import Planner
 from query.result_cache import ResultCache
 from query.tasks import Task
@@ -63,7 +63,7 @@ class Queries:
         seconds_max: float = QUERY_SECONDS_MAX,
     ) -> None:
         """`seconds_max` is the most that a query gets, whatever it asks for: shards forget its pins then."""
-        self._around = Surroundings(backend, executor, clock, Ledger(), Planner(executor, clock))
+        self._around = Surroundings(backend, executor, clock, Ledger(), Planner(executor, clock), Past())
         self._streams = streams
         self._snapshots = snapshots
         self._seconds_max = seconds_max

@@ -24,7 +24,7 @@ from query.holdings import Holding, Ledger, take_snapshot, visible_ends
 from query.merge import run_merge
 from query.options import PARTIAL, QueryAnswer, QueryOptions
 from query.parse import SELECT, SHOW, Statement
-from query.past import holdings_in, stored_until
+from query.past import Past, stored_until
 from query.planner import Planner, Question
 from query.tasks import QUICK_ROWS_MAX, Pruned, Task, make_tasks, prune, shard_worker
 from query.worker import too_much
@@ -48,6 +48,7 @@ class Surroundings:
     clock: Clock
     ledger: Ledger
     planner: Planner
+    past: Past
 
 
 @dataclass(slots=True)
@@ -114,7 +115,7 @@ class Course:
         """Take the snapshot of every stream that is read; returns the key of the question over this snapshot."""
         backend = self.around.backend
         if self.past is not None:
-            self.holdings = holdings_in(self.past, self._streams)
+            self.holdings = self.around.past.holdings(self.past, self._streams)
         elif self._streams:
             self.pins = set(backend.shards)
             self.holdings = take_snapshot(

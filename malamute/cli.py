@@ -236,7 +236,9 @@ def load(
 
 @app.command()
 def inspect(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="wal, segment, manifest or catalog", show_default=False)],
+    kind: Annotated[
+        str, typer.Argument(metavar="KIND", help="wal, segment, manifest, catalog, snapshot", show_default=False)
+    ],
     path: Annotated[str, typer.Argument(metavar="PATH", show_default=False)],
 ) -> None:
     """Show what a stored file holds, as JSON; no deployment has to run."""

@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 
 from core.columns import key_of
 from core.errors import Corrupt, NotFound
-from storage.catalog import decode_catalog
-from storage.manifest_format import decode_manifest
+from storage.catalog import decode_catalog, encode_catalog
+from storage.manifest_format import decode_manifest, encode_manifest
+from storage.named_snapshot_format import decode_snapshot, summary_of
 from storage.stream_settings import settings_to_plain
 
 _METADATA_PREFIX = b"malamute."
@@ -87,6 +88,16 @@ def inspect_manifest(data: bytes) -> dict[str, Any]:
             }
             for (tenant, stream), ids in sorted(manifest.id_runs.items())
         ],
+    }
+
+
+def inspect_snapshot(data: bytes) -> dict[str, Any]:
+    """Everything a named snapshot or a backup holds; raises Corrupt."""
+    snapshot = decode_snapshot(data)
+    return {
+        **asdict(summary_of(snapshot)),
+        "catalog": inspect_catalog(encode_catalog(snapshot.catalog)),
+        "manifests": [inspect_manifest(encode_manifest(manifest)) for manifest in snapshot.manifests],
     }
 
 

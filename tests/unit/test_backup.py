@@ -18,10 +18,12 @@ from core.ids import ShardId
 from storage import snapshot_files
 from storage.backup import back_up, backup_file_key, backups, check_backup, load_backup
 from storage.catalog import CatalogStore
+from storage.fs import LocalFileSystem
 from storage.keys import snapshot_key
 from storage.local_objects import LocalObjectStore
 from storage.named_snapshot_format import NamedSnapshot
 from storage.named_snapshots import NamedSnapshots
+from storage.open_objects import open_object_store
 from storage.restore import clone, restore
 from storage.shard import Shard
 from storage.snapshot_files import Copied, files_of
@@ -299,6 +301,30 @@ def test_a_clone_on_another_disk_has_copies():
     clone(rig.snapshot(), rig.objects, store_at(disk, "/clone"))
     assert stored_rows(*rig.opened(disk, "/clone")) == before
     assert verdict(disk, "/clone") == []
+
+
+def test_a_backup_on_s3_becomes_a_storage_on_s3(servers):
+    server = servers("moto")
+    places = {
+        name: open_object_store(
+            f"s3://{server.bucket}/{name}-{random.randrange(2**63)}", LocalFileSystem(), server.options()
+        )
+        for name in ("backup", "new", "clone")
+    }
+    rig = Rig(DEDUP)
+    rig.write()
+    rig.write()
+    before = stored_rows(rig.shard, rig.objects)
+    snapshot = rig.snapshot()
+    back_up(snapshot, rig.objects, places["backup"])
+    restore(load_backup(places["backup"]), places["backup"], places["new"])
+    clone(snapshot, rig.objects, places["clone"])
+    for name in ("new", "clone"):
+        place = StoragePlace(name, places[name], LocalFileSystem(), None, rig.clock)
+        assert verify_storage(place, deep=True).findings == []
+        shard = open_on_objects(places[name], clock=rig.clock)
+        assert stored_rows(shard, places[name]) == before
+        shard.abandon()
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -19,7 +19,10 @@ from malamute import cli, display
 from malamute.commands import sql
 from malamute.result import Result
 
-COMMANDS = ("up", "down", "status", "ingest", "sql", "load", "inspect", "verify", "audit", "launcher", "demo")
+COMMANDS = (
+    "up", "down", "status", "ingest", "sql", "load", "inspect", "verify", "audit", "launcher", "demo",
+    "snapshot", "backup", "backups", "restore", "clone",
+)  # fmt: skip
 
 
 def _main(*arguments: str, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -76,6 +79,10 @@ def test_python_m_malamute_is_the_command() -> None:
         (("ingest", "logs", "nowhere.ndjson"), "there is no file 'nowhere.ndjson'"),
         (("inspect", "wal", "nowhere"), "there is no file 'nowhere'"),
         (("inspect", "page", "nowhere"), "there is no file kind 'page'"),
+        (("backup", "backups"), "there is no malamute in"),
+        (("clone", "nowhere", "copy"), "there is no malamute in"),
+        (("restore", "nowhere", "--to", "new"), "there is no backup there"),
+        (("snapshot", "list"), "there is no malamute in"),
         (("launcher", "-c", "nowhere.yaml"), "settings file 'nowhere.yaml' is not there"),
         (("load", "--address", "ray://far:10001"), "a load test runs on the cluster"),
         (("load", "--seconds", "0"), "for 0.0 s"),
@@ -124,7 +131,7 @@ def test_a_file_that_is_damaged_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     (tmp_path / "broken").write_bytes(b"not one of ours " * 100)
-    for kind in ("segment", "manifest", "wal", "catalog"):
+    for kind in ("segment", "manifest", "wal", "catalog", "snapshot"):
         assert _main("inspect", kind, "broken", monkeypatch=monkeypatch) == 2
         assert capsys.readouterr().err.startswith("error: ")
 

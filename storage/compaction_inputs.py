@@ -1,13 +1,12 @@
 """Owns reading the segments that are merged: some columns of some rows at a time, by name. Never writes.
 
-A row group is the unit of decoding, so only those that hold asked rows are read, and what comes out of one is counted
-before the next is read.
+Only row groups that hold asked rows are decoded, a few pages at a time, and what comes out is counted meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +15,9 @@ import pyarrow.parquet as pq
 from core.columns import ColumnKey, key_of
 from core.errors import Corrupt, MalamuteError
 from storage.snapshot import Segment
+
+_CELLS_AT_ONCE: Final = 4 << 20
+_BATCH_ROWS: Final = 16_384  # decoded at a time: what is left of them waits for the next read
 
 # A segment to the path of its verified file, or to all its bytes.
 OpenSegment = Callable[[Segment], "str | pa.Buffer"]
@@ -38,6 +40,7 @@ class MergeInput:
         self.schema: pa.Schema = self._file.schema_arrow
         metadata = self._file.metadata
         rows = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        self._streams: dict[tuple[str, ...], _Stream] = {}
         self._uncompressed = _uncompressed_bytes(metadata)
         self._starts = np.concatenate(([0], np.cumsum(rows))).astype(np.int64)
         self.rows = int(self._starts[-1])
@@ -47,23 +50,34 @@ class MergeInput:
         self.names: dict[ColumnKey, str] = {key: name for key, name in keys if key is not None}
 
     def read(self, names: Sequence[str], start: int, stop: int, bytes_max: int | None) -> list[pa.Array]:
-        """The rows from `start` on and before `stop` of the columns `names`; raises TooLarge beyond `bytes_max`."""
+        """The rows from `start` on and before `stop` of the columns `names`; raises TooLarge beyond `bytes_max`.
+
+        Who goes on where a read of the same columns ended decodes each row group once.
+        """
+        key = tuple(names)
+        stream = self._streams.pop(key, None)
+        if stream is None or stream.position != start:
+            stream = _Stream(self._batches(key, start), self._begin_of(start))
+        read = stream.read(start, stop, bytes_max)
+        if stop < self.rows:
+            self._streams[key] = stream
+        return [one_array([piece.column(at) for piece in read], self.schema.field(name)) for at, name in enumerate(key)]
+
+    def rewind(self) -> None:
+        """Forget where reads ended."""
+        self._streams.clear()
+
+    def _begin_of(self, row: int) -> int:
+        """The first row of the row group that holds a row."""
+        return int(self._starts[np.searchsorted(self._starts, row, side="right") - 1])
+
+    def _batches(self, names: tuple[str, ...], start: int) -> Iterator[pa.RecordBatch]:
         first = int(np.searchsorted(self._starts, start, side="right")) - 1
-        last = int(np.searchsorted(self._starts, stop, side="left"))
-        pieces, size = [], 0
-        for group in range(first, last):
-            # A name with dots also selects what it is a prefix of.
-            table = self._file.read_row_group(group, columns=list(names), use_threads=False).select(list(names))
-            begin = int(self._starts[group])
-            piece = table.slice(max(start - begin, 0), stop - max(begin, start))
-            pieces.append(piece)
-            size += piece.nbytes
-            if bytes_max is not None and size > bytes_max:
-                raise TooLarge(f"{size} bytes of {len(names)} columns in {stop - start} rows")
-        return [
-            one_array([column for piece in pieces for column in piece.column(at).chunks], self.schema.field(name))
-            for at, name in enumerate(names)
-        ]
+        groups = list(range(first, len(self._starts) - 1))
+        columns = list(names)
+        # A name with dots also selects what it is a prefix of.
+        batches = self._file.iter_batches(_BATCH_ROWS, groups, columns, use_threads=False)
+        return (batch.select(columns) for batch in batches)
 
     def bytes_in_memory(self, name: str, values: int) -> float:
         """About what a column of so many values takes, packed; text that repeats within a row group takes more."""
@@ -75,7 +89,35 @@ class MergeInput:
 
     def close(self) -> None:
         """Let go of the file."""
+        self._streams.clear()
         self._file.close()
+
+
+class _Stream:
+    """Some columns of a segment, decoded in the order of the rows; `position` is the row that comes next."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch], position: int) -> None:
+        self._batches = batches
+        self._left: pa.RecordBatch | None = None
+        self.position = position
+
+    def read(self, start: int, stop: int, bytes_max: int | None) -> list[pa.RecordBatch]:
+        """The rows from `start`, which is not behind, on and before `stop`, in pieces."""
+        pieces: list[pa.RecordBatch] = []
+        size = 0
+        while self.position < stop:
+            batch = self._left if self._left is not None else next(self._batches)
+            skipped = max(0, start - self.position)
+            piece = batch.slice(skipped, stop - self.position - skipped)
+            taken = min(batch.num_rows, stop - self.position)
+            self._left = batch.slice(taken) if taken < batch.num_rows else None
+            self.position += taken
+            if piece.num_rows:
+                pieces.append(piece)
+                size += piece.nbytes
+            if bytes_max is not None and size > bytes_max:
+                raise TooLarge(f"{size} bytes of {batch.num_columns} columns before row {self.position}")
+        return pieces
 
 
 def _uncompressed_bytes(metadata: pq.FileMetaData) -> dict[str, int]:
@@ -88,6 +130,11 @@ def _uncompressed_bytes(metadata: pq.FileMetaData) -> dict[str, int]:
             name = chunk.path_in_schema.removesuffix(".list.element")
             sizes[name] = sizes.get(name, 0) + chunk.total_uncompressed_size
     return sizes
+
+
+def columns_at_once(rows: int) -> int:
+    """How many columns of so many rows are decoded together: each call has its price in a wide file."""
+    return max(1, _CELLS_AT_ONCE // max(1, rows))
 
 
 def one_array(chunks: Sequence[pa.Array], field: pa.Field) -> pa.Array:

@@ -32,7 +32,7 @@ from core.limits import (
 )
 from storage.columns_merge import convert
 from storage.compaction_columns import MergeColumns, merge_columns, name_in
-from storage.compaction_inputs import MergeInput, OpenSegment, TooLarge, contiguous, one_array
+from storage.compaction_inputs import MergeInput, OpenSegment, TooLarge, columns_at_once, contiguous, one_array
 from storage.compaction_keys import SortedKeys, sorting_table
 from storage.compaction_output import MergeOutput, Pause
 from storage.packed_columns import PackedColumn, packed
@@ -43,8 +43,6 @@ from storage.snapshot import Segment
 from storage.sorting import sort_columns, sort_order
 from storage.stream_settings import StreamSettings
 
-# Of what is decoded at once: a few columns of a slice, or a slice of a few rows of many columns.
-_BLOCK_CELLS: Final = 4 << 20
 _GROUP_ROWS_STEP: Final = 1_024
 _FIXED_ROW_BYTES: Final = 24.125  # of the columns that every segment has
 _FILL: Final = 1.1  # of what was estimated, so that a slice is rarely begun twice
@@ -95,6 +93,7 @@ class _Merge:
         self._inputs, self._settings, self._pause, self._cold = inputs, settings, pause, cold
         self._bases = np.cumsum([0, *(source.rows for source in inputs)])
         self._rows = int(self._bases[-1])
+        self._input_of = np.repeat(np.arange(len(inputs), dtype=np.uint16), [source.rows for source in inputs])
         self._columns: MergeColumns = merge_columns(inputs, settings)
         self._metadata = file_metadata(inputs[0].segment.tenant, settings.name, shard)
         self._slice_rows = self._fitting_rows()
@@ -196,6 +195,8 @@ class _Merge:
                 columns, hashed = self._columns_of(start, end)
             except TooLarge:
                 self._slice_rows, self._moved = (end - start) // 2, moved
+                for source in self._inputs:
+                    source.rewind()
                 continue
             self._hash_in = added(self._hash_in, hashed)
             return end, columns
@@ -208,7 +209,7 @@ class _Merge:
         bytes_max = COMPACTION_SLICE_BYTES_MAX if stop - start > 1 else None
         columns: dict[str, PackedColumn] = {}
         size = 0
-        for block in self._blocks(sum(part.rows for part in parts)):
+        for block in self._blocks():
             read = self._read(parts, block, bytes_max)
             for field in block:
                 array = one_array(read.pop(field.name), field)
@@ -222,24 +223,25 @@ class _Merge:
 
     def _parts(self, rows: Any) -> tuple[list[_Part], Any]:
         """What a slice reads of its inputs, and the places of its rows in that, one part after the other."""
-        of_input = np.searchsorted(self._bases, rows, side="right") - 1
+        of_input = self._input_of[rows]
         take = np.empty(len(rows), np.int64)
         parts: list[_Part] = []
         base = 0
-        for number in np.unique(of_input).tolist():
-            chosen = of_input == number
+        for number, source in enumerate(self._inputs):
+            chosen = np.flatnonzero(of_input == number)
+            if len(chosen) == 0:
+                continue
             local = rows[chosen] - self._bases[number]
             start = int(local.min())
-            part = _Part(self._inputs[number], start, int(local.max()) + 1, local - start)
+            part = _Part(source, start, int(local.max()) + 1, local - start)
             take[chosen] = part.wanted + base
             parts.append(part)
             base += part.rows
         return parts, take
 
-    def _blocks(self, rows: int) -> Iterator[list[pa.Field]]:
-        """The columns, a few at a time."""
-        size = max(1, _BLOCK_CELLS // max(1, rows))
-        fields = self._columns.fields
+    def _blocks(self) -> Iterator[list[pa.Field]]:
+        """The columns, a few at a time: the same ones for each slice."""
+        size, fields = columns_at_once(self._slice_rows), self._columns.fields
         return (list(fields[at : at + size]) for at in range(0, len(fields), size))
 
     def _read(
@@ -267,7 +269,7 @@ class _Merge:
         source, limits = part.source, (part.start, part.stop, bytes_max)
         fragments: dict[int, list[str]] = {}
         rare = [key for key in self._columns.overflow if key in source.names]
-        size = max(1, _BLOCK_CELLS // max(1, part.rows))
+        size = columns_at_once(part.rows)
         for at in range(0, len(rare), size):
             block = rare[at : at + size]
             for key, array in zip(block, source.read([source.names[key] for key in block], *limits), strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +18,7 @@ from core.batch import OFFSET, REST, TIMESTAMP
 from core.columns import ColumnKey, key_of
 from core.errors import check
 from storage.columns_merge import trim_dictionary
-from storage.compaction_inputs import one_array
+from storage.compaction_inputs import columns_at_once, one_array
 from storage.encodings import encodings_of
 from storage.packed_columns import PackedColumn
 from storage.row_hash import RowHashes, RowHashSum, added
@@ -26,8 +26,6 @@ from storage.segment_index_format import ColumnIndex, IndexContents, encode_inde
 from storage.segment_index_writer import build_index, column_stats
 from storage.segment_writer import EncodedSegment, crc32c_of, parquet_writer
 from storage.zone_maps import merged
-
-_COLUMNS_AT_ONCE: Final = 16
 
 Pause = Callable[[], None]
 
@@ -91,11 +89,13 @@ class WrittenRows:
         with pq.ParquetFile(pa.BufferReader(data), pre_buffer=False) as file:
             groups = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
             self.groups = tuple(groups)
-            check(file.schema_arrow.names == schema.names, "CMP-2", "the file has other columns than were written")
+            every = schema.names
+            check(file.schema_arrow.names == every, "CMP-2", "the file has other columns than were written")
             for group, rows in enumerate(groups):
                 hashes = RowHashes(rows)
-                for at in range(0, len(schema), _COLUMNS_AT_ONCE):
-                    names = schema.names[at : at + _COLUMNS_AT_ONCE]
+                size = columns_at_once(rows)
+                for at in range(0, len(every), size):
+                    names = every[at : at + size]
                     table = file.read_row_group(group, columns=names, use_threads=False).select(names)
                     for field, column in zip(table.schema, table.columns, strict=True):
                         self._add(field, one_array(column.chunks, field), hashes)

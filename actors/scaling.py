@@ -75,6 +75,7 @@ class Scaling:
             begin_shard(plan, None)  # nothing, unless a coordinator died while it moved the shard to its disk
         self._backend.serve(self.placements.serving)
         threading.Thread(target=self._run, name="scaling", daemon=True).start()
+        threading.Thread(target=self._look, name="autoscale", daemon=True).start()
 
     def scale(self, count: int, dry_run: bool) -> dict[str, Any]:
         """Begin the change to `count` shards, unless there are or will be so many; returns status().
@@ -133,20 +134,24 @@ class Scaling:
                 carry_on(self._store, self, self._take)
                 self._failure = None
                 self._end_retired(retired_at_s)
-                self._look()
             except MalamuteError as error:
                 # Shown in status(), and tried again: whatever was lacking may be back by then.
                 self._failure = str(error)
-            self._wake.wait(SCALE_LOOK_S if self._failure is None else SCALE_RETRY_S)
+            self._wake.wait(SCALE_RETRY_S)
 
     def _look(self) -> None:
         """Measure how busy the shards are, and begin a change when it is time and allowed."""
-        self._autoscaler.look(self._backend.status()["shards"])
-        current = self.placements.current.shards
-        decision = self._autoscaler.decide(current)
-        if self._autoscale.enabled and decision.shards != len(current):
-            self._store.begin(decision.shards)
-            self._wake.set()
+        pause = threading.Event()
+        while not pause.wait(SCALE_LOOK_S):
+            self._autoscaler.look(self._backend.status()["shards"])
+            current = self.placements.current.shards
+            decision = self._autoscaler.decide(current)
+            if self._autoscale.enabled and decision.shards != len(current):
+                try:
+                    self._store.begin(decision.shards)
+                    self._wake.set()
+                except MalamuteError as error:
+                    self._failure = str(error)  # shown in status(), and decided again
 
     def _take(self, placements: Placements) -> None:
         """Let queries ask the shards that serve now, before anybody is told of the placement."""

@@ -85,6 +85,14 @@ COMPACTION_SLICE_BYTES_MAX = 160 * MIB  # rows that are merged in memory at once
 COMPACTION_SORT_BYTES_MAX = 256 * MIB  # each sort column of all rows of a merge
 COMPACTION_GROUP_BYTES_MAX = 128 * MIB  # a row group before it is encoded: wide ones have fewer rows
 
+# --- deletes and retention ---------------------------------------------------------------------------------------
+DELETES_PENDING_MAX = 100  # of a tenant: each is a condition on every row of its stream until it is done
+DELETES_DONE_KEPT = 1_000  # with their proofs
+DELETE_STEP_S = 2.0  # how long a shard looks through segments at a time, beside everything else
+DELETE_LOOK_S = 0.5  # how often a coordinator goes on with deletes
+DELETE_HELD_LOOK_S = 30.0  # how often it looks whether named snapshots let go of files
+DELETE_RETRY_S = 2.0  # pause after a step of a delete that failed
+
 # --- queries -----------------------------------------------------------------------------------------------------
 SQL_BYTES_MAX = 256 * KIB
 SQL_DEPTH_MAX = 200  # brackets in a text that does not parse
@@ -154,13 +162,14 @@ REFUSED_VALUE_BYTES_MAX = MIB  # of a record that is no event, kept with the rea
 # --- shards of a deployment --------------------------------------------------------------------------------------
 SHARDS_MAX = 1_024  # of one placement: every query asks all of them
 SCALE_WAIT_S_DEFAULT = 600.0  # until a change is done: processes are begun, and every shard flushes
+SCALE_POLL_S = 0.2  # how often somebody who waits for a change asks
 SCALE_LOOK_S = 2.0  # how often a coordinator looks how busy its shards are
 SCALE_RETRY_S = 1.0  # pause after a step of a change that failed
 PLACEMENT_RETRY_S = 0.05  # how often a process asks whether a change is done: it takes some tenths of a second
 PLACEMENTS_KEPT = 100  # of those that are no longer in force
 
 # --- object stores -------------------------------------------------------------------------------------------------
-UPLOAD_PARTS_BYTES_MIN = 64 * MIB  # objects from here on are uploaded in parts, which costs a copy on the store more
+UPLOAD_PARTS_BYTES_MIN = 64 * MIB  # segments from here on are uploaded in parts, each of which is paid for
 UPLOAD_PART_BYTES = 16 * MIB  # S3 asks for 5 MiB at least; a part that fails costs so much
 UPLOAD_PARTS_AT_ONCE = 4  # of one upload: hides the latency of a store
 OBJECT_RETRIES_PER_S = 10.0  # of one process and store, after the burst: a server that is down is not hammered

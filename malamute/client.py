@@ -15,7 +15,7 @@ from core.append import LEVELS
 from core.clock import Clock, SystemClock
 from core.errors import InvalidRequest, InvalidSettings, Unavailable
 from core.ids import check_name, check_producer_id
-from core.limits import PLACEMENT_RETRY_S, SCALE_WAIT_S_DEFAULT
+from core.limits import SCALE_POLL_S, SCALE_WAIT_S_DEFAULT
 from ingest.routing import SpreadSender, producer_sender
 from ingest.sender import Sent
 from ingest.shredded import Shredded, ShredSettings
@@ -138,7 +138,7 @@ class Client(Questions):
             if self._clock.steady_s() > deadline_s:
                 reason = placement["failure"] or "it is under way"
                 raise Unavailable(f"the change to {shards} shards is not done after {wait_s:g} s: {reason}")
-            time.sleep(PLACEMENT_RETRY_S)
+            time.sleep(SCALE_POLL_S)
             placement = self._ask("placement_status")
         return placement
 

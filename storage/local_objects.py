@@ -100,6 +100,9 @@ class LocalObjectStore:
         except OSError as error:
             raise _unavailable("create", key, error) from error
 
+    def put_in_parts(self, key: str, data: Data) -> None:
+        self.put_new(key, data)
+
     def get(self, key: str) -> bytes:
         try:
             return self._fs.read(self.local_path(key))

@@ -1,7 +1,7 @@
 """Owns what Malamute asks of an object store: create-if-absent, read, list, delete. Never overwrites an object.
 
-Create-if-absent is the only write: it is the compare-and-swap under manifests and the catalog, on a local directory
-(local_objects.py) and on S3, GCS and Azure (remote_objects.py) alike. open_objects.py picks one by URL.
+Create-if-absent is the write on which all rests: it is the compare-and-swap under manifests and the catalog, on a local
+directory (local_objects.py) and on S3, GCS and Azure (remote_objects.py) alike. open_objects.py picks one by URL.
 """
 
 from __future__ import annotations
@@ -47,6 +47,14 @@ class ObjectStore(Protocol):
 
         Raises AlreadyExists when the key is there and was not written by this very call, UnknownOutcome when the
         object may or may not be there now; after any other error it is not.
+        """
+        ...
+
+    def put_in_parts(self, key: str, data: Data) -> None:
+        """As put_new(), for a large object whose name no other writer ever uses: where it can be, in parts at once.
+
+        Servers that create one object if absent do not all complete an upload in parts if absent: of two writers both
+        may succeed, and one would overwrite the other.
         """
         ...
 

@@ -38,8 +38,6 @@ _OPTIONS: Final[dict[str, dict[str, str]]] = {
     "memory": {},
 }
 _STORES: Final = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
-# Copies never overwrite. On S3 that is an upload of one part which is completed if the object is absent.
-_COPIES: Final = {"s3": {"copy_if_not_exists": "multipart"}, "gs": {}, "az": {}}
 _CONTAINER: Final = {"s3": "bucket", "gs": "bucket", "az": "container_name"}
 
 
@@ -114,7 +112,6 @@ def _remote(scheme: str, path: str, options: dict[str, Any]) -> Any:
             client_options=client,
             retry_config={"max_retries": 0},
             **{_CONTAINER[scheme]: container},
-            **_COPIES[scheme],
             **config,
         )
     except exceptions.BaseError as error:

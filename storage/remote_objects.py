@@ -3,8 +3,7 @@
 obstore's own retries are off (open_objects.py), so that this module knows of every attempt. A create whose answer was
 lost may have happened; when a later attempt then finds the object there, its content decides whether it was ours.
 
-A large object is uploaded in parts under a temporary name and then copied to its own by create-if-absent: an upload in
-parts has no such condition in obstore. Reads are hedged where the traffic says so (hedged_reads.py).
+An upload in parts creates nothing if absent, see put_in_parts. Reads are hedged where the traffic says so.
 """
 
 from __future__ import annotations
@@ -12,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,34 +22,16 @@ from obstore import exceptions
 
 from core.clock import Clock
 from core.errors import InvalidSettings, MalamuteError, NotFound, Unavailable, UnknownOutcome
-from core.limits import UPLOAD_PART_BYTES, UPLOAD_PARTS_AT_ONCE, UPLOAD_PARTS_BYTES_MIN
-from storage.object_requests import (
-    BYTES_READ,
-    BYTES_WRITTEN,
-    DELETE,
-    GET,
-    HEAD,
-    LIST,
-    LIST_PAGE_KEYS,
-    PUT,
-    RETRIES,
-)
+from core.limits import UPLOAD_PART_BYTES, UPLOAD_PARTS_AT_ONCE
+from storage.object_requests import BYTES_READ, BYTES_WRITTEN, DELETE, GET, HEAD, LIST, LIST_PAGE_KEYS, PUT, RETRIES
 from storage.object_traffic import Traffic, plain_traffic
-from storage.objects import (
-    TEMPORARY_PREFIX,
-    AlreadyExists,
-    Data,
-    Listing,
-    ObjectInfo,
-    check_key,
-    check_prefix,
-    joined,
-)
+from storage.objects import AlreadyExists, Data, Listing, ObjectInfo, check_key, check_prefix, joined
 
 _ERROR_CHARACTERS_MAX: Final = 300
 # Query strings may hold signatures.
 _QUERY_STRING: Final = re.compile(r"\?[^\s\")]+")
 
+_NOT_FOUND: Final = (exceptions.NotFoundError, FileNotFoundError)
 _CREDENTIALS: Final = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
 _SETTINGS: Final = (
     exceptions.InvalidPathError,
@@ -61,8 +41,6 @@ _SETTINGS: Final = (
 
 # A listing reports a bucket that is not there as a general error.
 _NO_BUCKET: Final = ("NoSuchBucket", "ContainerNotFound")
-
-_COPY_REQUESTS: Final = 3  # on S3, a copy that is a create: an upload of one part
 
 T = TypeVar("T")
 
@@ -106,62 +84,61 @@ class RemoteObjectStore:
     def put_new(self, key: str, data: Data) -> None:
         check_key(key)
         content = joined(data)
-        if len(content) < UPLOAD_PARTS_BYTES_MIN:
-            self._create(key, content, partial(self._put, key, content))
-            return
-        temporary = _temporary_beside(key)
-        try:
-            self._retry("upload", key, partial(self._upload, temporary, content))
-            self._create(key, content, partial(self._copy, temporary, key))
-        finally:
-            with contextlib.suppress(MalamuteError):  # remove_unfinished() finds it too
-                self.delete([temporary])
-
-    def _create(self, key: str, content: bytes, create_once: Callable[[], None]) -> None:
-        """Create `key` by `create_once`, which may be repeated: `content` tells whether what is there then is ours."""
         attempts = 0
 
         def create() -> None:
             nonlocal attempts
             attempts += 1
+            self._count(PUT)
+            self._count(BYTES_WRITTEN, len(content))
             try:
-                create_once()
+                obstore.put(self._store, key, content, mode="create", use_multipart=False)
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError) as error:
                 if attempts == 1 or not self._holds(key, content):
                     raise AlreadyExists(f"object {key!r} is there already", key=key) from error
 
+        self._write("create", key, create)
+
+    def put_in_parts(self, key: str, data: Data) -> None:
+        check_key(key)
+        content = joined(data)
+        if self._retry("look for", key, partial(self._is_there, key)):
+            raise AlreadyExists(f"object {key!r} is there already", key=key)
+
+        def upload() -> None:
+            self._count(PUT, 2 + -(-len(content) // UPLOAD_PART_BYTES))  # its begin, its end and the parts
+            self._count(BYTES_WRITTEN, len(content))
+            obstore.put(
+                self._store,
+                key,
+                content,
+                use_multipart=True,
+                chunk_size=UPLOAD_PART_BYTES,
+                max_concurrency=UPLOAD_PARTS_AT_ONCE,
+            )
+
+        self._write("upload", key, upload)
+
+    def _write(self, action: str, key: str, write: Callable[[], None]) -> None:
         try:
-            self._retry("create", key, create)
+            self._retry(action, key, write)
         except NotFound as error:
             raise InvalidSettings(f"{self._name} is not there: create the bucket or correct the URL") from error
         except Unavailable as error:
             raise UnknownOutcome(f"{error}; it may or may not be there") from error
 
-    def _put(self, key: str, content: bytes) -> None:
-        self._count(PUT)
-        self._count(BYTES_WRITTEN, len(content))
-        obstore.put(self._store, key, content, mode="create", use_multipart=False)
-
-    def _upload(self, temporary: str, content: bytes) -> None:
-        self._count(PUT, 2 + -(-len(content) // UPLOAD_PART_BYTES))
-        self._count(BYTES_WRITTEN, len(content))
-        obstore.put(
-            self._store,
-            temporary,
-            content,
-            use_multipart=True,
-            chunk_size=UPLOAD_PART_BYTES,
-            max_concurrency=UPLOAD_PARTS_AT_ONCE,
-        )
-
-    def _copy(self, temporary: str, key: str) -> None:
-        self._count(PUT, _COPY_REQUESTS)
-        obstore.copy(self._store, temporary, key, overwrite=False)
+    def _is_there(self, key: str) -> bool:
+        self._count(HEAD)
+        try:
+            obstore.head(self._store, key)
+        except _NOT_FOUND:
+            return False
+        return True
 
     def _holds(self, key: str, content: bytes) -> bool:
         try:
             return self._get(key) == content
-        except exceptions.NotFoundError:
+        except _NOT_FOUND:
             return False  # deleted since, so it is not ours
 
     def get(self, key: str) -> bytes:
@@ -201,8 +178,7 @@ class RemoteObjectStore:
 
     def list(self, prefix: str, after: str | None = None) -> Listing:
         check_prefix(prefix)
-        found = self._retry("list", prefix, partial(self._list, prefix, after))
-        return [info for info in found if not _is_temporary(info.key)]
+        return self._retry("list", prefix, partial(self._list, prefix, after))
 
     def _list(self, prefix: str, after: str | None) -> Listing:
         self._count(LIST)
@@ -217,8 +193,7 @@ class RemoteObjectStore:
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
-            if not _is_temporary(key):
-                check_key(key)
+            check_key(key)
             with contextlib.suppress(NotFound):
                 self._retry("delete", key, partial(self._delete, key))
 
@@ -227,9 +202,7 @@ class RemoteObjectStore:
         obstore.delete(self._store, key)
 
     def remove_unfinished(self, prefix: str) -> None:
-        check_prefix(prefix)
-        found = self._retry("list", prefix, partial(self._list, prefix, None))
-        self.delete(info.key for info in found if _is_temporary(info.key))
+        """Nothing: an object that was not put whole is not there."""
 
     def local_path(self, key: str) -> str | None:
         return None
@@ -257,19 +230,8 @@ class RemoteObjectStore:
             self._count(RETRIES)
 
 
-def _temporary_beside(key: str) -> str:
-    """A name in the folder of `key` that no object has."""
-    folder, _, name = key.rpartition("/")
-    temporary = f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}-{name}"
-    return f"{folder}/{temporary}" if folder else temporary
-
-
-def _is_temporary(key: str) -> bool:
-    return key.rpartition("/")[2].startswith(TEMPORARY_PREFIX)
-
-
 def _raise_if_definite(error: Exception, key: str, name: str) -> None:
-    if isinstance(error, exceptions.NotFoundError | FileNotFoundError):
+    if isinstance(error, _NOT_FOUND):
         raise NotFound(f"object {key!r} is not there") from error
     if any(code in str(error) for code in _NO_BUCKET):
         raise InvalidSettings(f"{name} is not there: create the bucket or correct the URL") from error

@@ -23,7 +23,14 @@ import pyarrow.parquet as pq
 from core.batch import OFFSET, REST, TIMESTAMP
 from core.errors import check
 from core.ids import ShardId
-from core.limits import FLUSH_WINDOWS_MAX, MIB, ROW_GROUP_ROWS, SMALL_WINDOW_ROWS, SMALL_WINDOWS_MAX
+from core.limits import (
+    FLUSH_WINDOWS_MAX,
+    MIB,
+    ROW_GROUP_ROWS,
+    SMALL_WINDOW_ROWS,
+    SMALL_WINDOWS_MAX,
+    UPLOAD_PARTS_BYTES_MIN,
+)
 from storage.columns_merge import merge_batches
 from storage.encodings import Encodings, choose_encodings
 from storage.keys import index_key, segment_key
@@ -100,7 +107,8 @@ def put_segment(
 ) -> Segment:
     """Upload a segment and its index under a new name; returns what the manifest will say of it."""
     objects.put_new(index_key(name), encoded.index)
-    objects.put_new(name, encoded.data)
+    put = objects.put_in_parts if encoded.data.size >= UPLOAD_PARTS_BYTES_MIN else objects.put_new
+    put(name, encoded.data)
     return Segment(
         name=name,
         tenant=tenant,

@@ -83,6 +83,9 @@ class ReadOnlyObjects:
             return
         raise AlreadyExists(f"object {key!r} is there already", key=key)
 
+    def put_in_parts(self, key: str, data: Data) -> None:
+        self.put_new(key, data)
+
     def get(self, key: str) -> bytes:
         return self._objects.get(key)
 

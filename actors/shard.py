@@ -27,9 +27,11 @@ from query.attempt import Attempt, Attempted, run_attempt
 from query.fragment import DistributedPlan, Leaf, LeafResult
 from query.holdings import Teller, Told
 from query.tasks import Task, task_snapshots
+from storage.compaction import Job
 from storage.deployment import ShardConfig, open_configured_shard
 from storage.open_objects import object_requests
 from storage.pins import Pins
+from storage.replacement import Replacement
 from storage.shard_host import ShardHost
 from storage.warm_up import warm_up
 
@@ -109,6 +111,7 @@ class ShardActor:
     @ray.method(concurrency_group="query")
     def attempt(self, tenant: str, attempt: Attempt) -> Attempted:
         """Say what the streams hold beyond what is known of them, and run a task over it; see query.attempt."""
+        self._spare_time.used()
         return run_attempt(attempt, self._host.snapshots(tenant, list(attempt.known)), self._teller, self._worker)
 
     @ray.method(concurrency_group="query")
@@ -122,6 +125,21 @@ class ShardActor:
     def run_rows(self, query_id: str, plan: DistributedPlan, task: Task, seconds: float) -> pa.Table:
         """The rows of a task of a plan that works piece by piece; see run_leaf."""
         return rows_of(self._worker, plan, self.run_leaf(query_id, plan.leaf, task, seconds, True), query_id)
+
+    @ray.method(concurrency_group="control")
+    def take_merge(self) -> Job | None:
+        """See storage.compaction_jobs.CompactionJobs.take."""
+        return self._spare_time.take()
+
+    @ray.method(concurrency_group="control")
+    def finish_merge(self, replacement: Replacement) -> bool:
+        """See storage.compaction_jobs.CompactionJobs.finish."""
+        return self._spare_time.finish(replacement)
+
+    @ray.method(concurrency_group="control")
+    def give_up_merge(self, job: Job, reason: str) -> None:
+        """See storage.compaction_jobs.CompactionJobs.give_up."""
+        self._spare_time.give_up(job, reason)
 
     @ray.method(concurrency_group="control")
     def cancel(self, query_id: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from actors.compactor import CompactorActor
 from actors.coordinator import CoordinatorActor
 from actors.errors import ask_again, unwrap
 from actors.placement import ShardPlan, begin_shard, node_with_disk, plan_of
@@ -15,7 +16,15 @@ from actors.reader import ReaderActor
 from actors.scaling import AutoscalePlan
 from actors.scrubber import ScrubPlan
 from cluster.settings import Settings
-from cluster.transport import NAMESPACE, Transport, coordinator_name, reader_name, scrubber_name, shard_name
+from cluster.transport import (
+    NAMESPACE,
+    Transport,
+    compactor_name,
+    coordinator_name,
+    reader_name,
+    scrubber_name,
+    shard_name,
+)
 from core.autoscale import AutoscaleRules
 from core.clock import SystemClock
 from core.errors import InvalidSettings, MalamuteError, StorageInUse
@@ -88,6 +97,8 @@ def launch(settings: Settings) -> Transport:
         handles = {shard: begin_shard(plan, node_with_disk(plan.config)) for shard, plan in plans.items()}
         for number in range(settings.readers.count):
             _start_reader(settings, number)
+        for number in range(settings.compaction.compactors if settings.compaction.enabled else 0):
+            _start_compactor(settings, number)
         coordinator = _start_coordinator(settings, template)
         for shard, handle in handles.items():
             ask_again(handle, "open", timeout_s=LAUNCH_WAIT_S_MAX, what=f"start of shard {shard}")
@@ -125,6 +136,16 @@ def _start_reader(settings: Settings, number: int) -> Any:
         num_cpus=settings.readers.num_cpus,
         memory=settings.readers.memory_bytes,
     ).remote(shard_config(settings, number % settings.shards), number)
+
+
+def _start_compactor(settings: Settings, number: int) -> Any:
+    return CompactorActor.options(  # type: ignore[attr-defined]
+        name=compactor_name(settings.name, number),
+        namespace=NAMESPACE,
+        lifetime="detached",
+        num_cpus=settings.compaction.num_cpus,
+        memory=settings.compaction.memory_bytes,
+    ).remote(settings.name, NAMESPACE, shard_config(settings, 0), number)
 
 
 def _scrub_plan(settings: Settings) -> ScrubPlan | None:
@@ -165,7 +186,8 @@ def stop(deployment: str, *, graceful: bool = True) -> list[str]:
         except MalamuteError as error:
             problems.append(f"{name}: {error}")
     readers = [_find(name) for name in _named(reader_name(deployment, 0).removesuffix("0"))]
-    _kill([*handles.values(), *readers, _find(scrubber_name(deployment))])
+    compactors = [_find(name) for name in _named(compactor_name(deployment, 0).removesuffix("0"))]
+    _kill([*handles.values(), *readers, *compactors, _find(scrubber_name(deployment))])
     return problems
 
 

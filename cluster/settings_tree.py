@@ -295,9 +295,11 @@ def _broken_ray(settings: Settings) -> list[tuple[str, object, str]]:
     broken: list[tuple[str, object, str]] = []
     ray = settings.ray
     readers = settings.readers.count * settings.readers.num_cpus
-    needed = settings.shards * settings.shard.num_cpus + settings.coordinator.num_cpus + readers
+    compaction = settings.compaction
+    compactors = compaction.compactors * compaction.num_cpus if compaction.enabled else 0
+    needed = settings.shards * settings.shard.num_cpus + settings.coordinator.num_cpus + readers + compactors
     if ray.num_cpus is not None and ray.num_cpus < needed:
-        rule = f"at least {needed:g}: shards x shard.num_cpus + coordinator.num_cpus + readers"
+        rule = f"at least {needed:g}: shards x shard.num_cpus + coordinator.num_cpus + readers + compactors"
         broken.append(("ray.num_cpus", ray.num_cpus, rule))
     if ray.address not in (None, "local"):
         for key, field in RayOptions.model_fields.items():

@@ -38,6 +38,11 @@ def reader_name(deployment: str, reader: int) -> str:
     return f"{deployment}.reader-{reader}"
 
 
+def compactor_name(deployment: str, compactor: int) -> str:
+    """The actor name of a deployment's compactor."""
+    return f"{deployment}.compactor-{compactor}"
+
+
 def scrubber_name(deployment: str) -> str:
     """The actor name of a deployment's scrubber."""
     return f"{deployment}.scrubber"

@@ -7,14 +7,15 @@ writers, so a lost race is tried again on top of the winner.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Any, Final
 
 from core.clock import Clock
 from core.errors import Corrupt, InvalidRequest, NotFound, Unavailable
 from core.ids import check_name, nearest
-from core.limits import MANIFEST_VERSIONS_KEPT
+from core.limits import DELETES_DONE_KEPT, MANIFEST_VERSIONS_KEPT
+from storage.deletes import Delete, delete_from_plain, delete_to_plain
 from storage.envelope import seal, unseal
 from storage.keys import CATALOG_PREFIX, catalog_key, version_of
 from storage.objects import AlreadyExists, ObjectStore
@@ -31,17 +32,23 @@ from storage.stream_settings import (
 __all__ = ["Catalog", "CatalogStore", "Placement", "StreamSettings"]
 
 MAGIC: Final = b"MLMTCATA"
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+
+# What is written without deletes: an older release would show the events that they hide.
+FORMAT_VERSION_WITHOUT_DELETES: Final = 1
+
+DELETES_KEY: Final = "deletes"  # from format version 2 on
 
 _RACES_MAX: Final = 1_000  # each lost race means that another stream was made
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """One version: tenant → stream → settings. Version 0 is the empty catalog before the first stream."""
+    """One version: tenant → stream → settings, and all deletes. Version 0 is empty, before the first stream."""
 
     version: int = 0
     tenants: Mapping[str, Mapping[str, StreamSettings]] = field(default_factory=dict)
+    deletes: tuple[Delete, ...] = ()
 
     def stream(self, tenant: str, stream: str) -> StreamSettings | None:
         """The settings of a stream, or None."""
@@ -50,7 +57,15 @@ class Catalog:
     def with_stream(self, tenant: str, settings: StreamSettings) -> Catalog:
         """The next version, with the stream added or replaced."""
         streams = {**self.tenants.get(tenant, {}), settings.name: settings}
-        return Catalog(self.version + 1, {**self.tenants, tenant: streams})
+        return replace(self, version=self.version + 1, tenants={**self.tenants, tenant: streams})
+
+    def with_delete(self, delete: Delete) -> Catalog:
+        """The next version, with the delete added or replaced; of those that are done the oldest are forgotten."""
+        others = [one for one in self.deletes if one.id != delete.id]
+        done = [one for one in others if one.done_at_us is not None]
+        forgotten = {one.id for one in done[: max(0, len(done) - DELETES_DONE_KEPT)]}
+        kept = sorted((delete, *(one for one in others if one.id not in forgotten)), key=lambda one: one.id)
+        return replace(self, version=self.version + 1, deletes=tuple(kept))
 
 
 def encode_catalog(catalog: Catalog) -> bytes:
@@ -59,7 +74,10 @@ def encode_catalog(catalog: Catalog) -> bytes:
         tenant: [settings_to_plain(streams[name]) for name in sorted(streams)]
         for tenant, streams in sorted(catalog.tenants.items())
     }
-    return seal(MAGIC, FORMAT_VERSION, {"version": catalog.version, "tenants": tenants})
+    body: dict[str, Any] = {"version": catalog.version, "tenants": tenants}
+    if catalog.deletes:
+        body[DELETES_KEY] = [delete_to_plain(delete) for delete in catalog.deletes]
+    return seal(MAGIC, FORMAT_VERSION if catalog.deletes else FORMAT_VERSION_WITHOUT_DELETES, body)
 
 
 def decode_catalog(data: bytes, what: str = "catalog") -> Catalog:
@@ -70,7 +88,7 @@ def decode_catalog(data: bytes, what: str = "catalog") -> Catalog:
             tenant: {settings.name: settings for settings in map(settings_from_plain, streams)}
             for tenant, streams in body["tenants"].items()
         }
-        return Catalog(body["version"], tenants)
+        return Catalog(body["version"], tenants, tuple(map(delete_from_plain, body.get(DELETES_KEY, ()))))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Corrupt(f"{what} has a body of an unexpected shape: {error!r}") from error
 
@@ -133,22 +151,58 @@ class CatalogStore:
             # The next turn reads the winner: only what the newest version holds was made.
         raise Unavailable(f"stream {settings.name!r}: {_RACES_MAX} other changes of the catalog were faster: retry")
 
+    def deletes(self) -> tuple[Delete, ...]:
+        """All deletes, as they were when the catalog was read or changed last; read when it never was."""
+        with self._lock:
+            known = self._known
+        return known.deletes if known.version else self.load().deletes
+
+    def add_delete(self, tenant: str, stream: str, where: str, bounds: Mapping[int, int]) -> Delete:
+        """Begin a delete: whoever asks deletes() afterwards finds it. Raises Unavailable, UnknownOutcome."""
+        now_us = self._clock.now_us()
+
+        def begun(catalog: Catalog) -> Delete:
+            number = 1 + max((delete.id for delete in catalog.deletes), default=0)
+            return Delete(number, tenant, stream, where, bounds, now_us)
+
+        return self._change_delete(begun)
+
+    def update_delete(self, delete: Delete) -> Delete:
+        """Store how far a delete has come. Raises Unavailable, UnknownOutcome: it may be repeated."""
+        return self._change_delete(lambda catalog: delete)
+
+    def _change_delete(self, change: Callable[[Catalog], Delete]) -> Delete:
+        for _ in range(_RACES_MAX):
+            catalog = self.load()
+            delete = change(catalog)
+            if delete in catalog.deletes:
+                return delete
+            following = catalog.with_delete(delete)
+            if self._try_create(following):
+                with self._lock:
+                    if following.version > self._known.version:
+                        self._known = following
+                return delete
+        raise Unavailable(f"{_RACES_MAX} other changes of the catalog were faster: retry")
+
     def _stamped(self, settings: StreamSettings) -> StreamSettings:
         now_us = settings.created_at_us or self._clock.now_us()
         placements = settings.placements or (Placement(1, now_us, self._shards),)
         return replace(settings, created_at_us=now_us, placements=placements)
 
-    def _try_create(self, catalog: Catalog) -> None:
+    def _try_create(self, catalog: Catalog) -> bool:
+        """Make this version the newest; False when another one is there."""
         try:
             self._objects.put_new(catalog_key(catalog.version), encode_catalog(catalog))
         except AlreadyExists:
-            return
+            return False
         old = catalog.version - self._versions_kept
         try:
             if old > 0:
                 self._objects.delete([catalog_key(old)])
         except Unavailable:
             self.delete_failures += 1
+        return True
 
     def known_streams(self, tenant: str) -> tuple[StreamSettings, ...]:
         """The streams of a tenant by name, as they were when the catalog was read last."""

@@ -9,12 +9,13 @@ replaces removed segments of its stream whose offsets span its own, or is anothe
 placement. MAN-9 a shard's WAL is on the object store from its first manifest on or never, and its start never goes
 back. MAN-10 the ids of a stream, once there, stay there; their watermark never goes back, and no run of ids is named
 twice. MAN-11 a removed segment is not live, and only what was removed is forgotten. MAN-12 the placement that a shard
-serves, and the one for which it gave its producers away, never go back.
+serves, and the one for which it gave its producers away, never go back. MAN-13 rows of removed segments are in those
+that replace them, or are counted as erased; what is counted so never gets less.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
@@ -32,7 +33,10 @@ from storage.producers import ProducerKey, ProducerState
 from storage.snapshot import ColumnStats, Segment
 
 MAGIC: Final = b"MLMTMANI"
-FORMAT_VERSION: Final = 3
+FORMAT_VERSION: Final = 4
+
+# What a shard writes that never erased an event: an older release would take what is missing on purpose for lost.
+FORMAT_VERSION_WITHOUT_ERASED: Final = 3
 
 # What a shard writes without removed segments, which an older release would take for orphans, and that never was part
 # of a change of the placement, in which an older release would not give its producers away.
@@ -56,6 +60,11 @@ REMOVED_KEY: Final = "removed"  # in format version 3, like the next two
 PLACEMENT_KEY: Final = "placement"
 SEALED_KEY: Final = "sealed"
 
+# A key that an older release passes over: to it no segment was looked through for a delete.
+DELETED_KEY: Final = "deleted_through"
+
+ERASED_KEY: Final = "erased"  # from format version 4 on
+
 Schema = tuple[tuple[str, str, str], ...]  # (name, path, kind) of each column
 
 
@@ -64,6 +73,17 @@ class WalStart(NamedTuple):
 
     epoch: int
     number: int
+
+
+class Erased(NamedTuple):
+    """How many events were erased on purpose, from how many segments."""
+
+    rows: int
+    segments: int
+
+
+# The shard that wrote the events and the number of the delete that erased them, 0 for retention.
+ErasedKey = tuple[int, int]
 
 
 class RemovedSegment(NamedTuple):
@@ -81,7 +101,7 @@ class Manifest:
     `writer` is a random number of the process that wrote it: two writers never write the same bytes. `wal_start` is
     None for a shard whose WAL is files on a disk. `removed` are those that garbage collection has to delete.
     `placement` is the one that the shard serves (None: the first); with `sealed` above its version it takes nothing any
-    more until it serves that one.
+    more until it serves that one. `erased` counts the events that this shard erased.
     """
 
     shard: int
@@ -97,6 +117,7 @@ class Manifest:
     removed: tuple[RemovedSegment, ...] = ()
     placement: Placement | None = None
     sealed: int = 0
+    erased: Mapping[ErasedKey, Erased] = field(default_factory=dict)
 
     @property
     def served(self) -> int:
@@ -111,6 +132,8 @@ class ManifestEdit:
     `id_runs` are all ids of the streams in it; those of other streams stay as they are. Files of the segments to remove
     are deleted later, by garbage collection; `forget` are names of removed ones whose files are gone. With a newer
     `placement`, segments to add may be another shard's, and `inherit` names the files that it still had to delete.
+    `erased` are rows of removed segments that are in no added one; `deleted_through` is new of segments that
+    stay.
     """
 
     add: tuple[Segment, ...] = ()
@@ -123,6 +146,8 @@ class ManifestEdit:
     inherit: tuple[str, ...] = ()
     placement: Placement | None = None
     sealed: int | None = None
+    erased: Mapping[ErasedKey, Erased] = field(default_factory=dict)
+    deleted_through: Mapping[str, int] = field(default_factory=dict)
 
 
 def apply_edit(current: Manifest, edit: ManifestEdit, now_us: int) -> Manifest:
@@ -135,7 +160,7 @@ def apply_edit(current: Manifest, edit: ManifestEdit, now_us: int) -> Manifest:
         current,
         version=version,
         wal_floor=floor,
-        segments=(*(s for s in current.segments if s.name not in removed), *edit.add),
+        segments=(*_kept(current.segments, removed, edit.deleted_through), *edit.add),
         producers=current.producers if edit.producers is None else dict(edit.producers),
         created_at_us=at_us,
         wal_start=current.wal_start if edit.wal_start is None else edit.wal_start,
@@ -143,6 +168,7 @@ def apply_edit(current: Manifest, edit: ManifestEdit, now_us: int) -> Manifest:
         removed=(*still_removed, *(RemovedSegment(name, at_us, version) for name in (*edit.remove, *edit.inherit))),
         placement=edit.placement or current.placement,
         sealed=current.sealed if edit.sealed is None else edit.sealed,
+        erased=_more_erased(current.erased, edit.erased),
     )
     known = {segment.name for segment in current.segments}
     missing = sorted(removed - known)
@@ -156,7 +182,7 @@ def apply_edit(current: Manifest, edit: ManifestEdit, now_us: int) -> Manifest:
 
 def _check_added(current: Manifest, edit: ManifestEdit, floor: int) -> None:
     replaced = [segment for segment in current.segments if segment.name in set(edit.remove)]
-    flushed = 0
+    flushed = replacing = 0
     moves = edit.placement is not None and edit.placement.version > current.served
     for segment in edit.add:
         if moves and not _is_own(segment, current.shard):
@@ -164,6 +190,7 @@ def _check_added(current: Manifest, edit: ManifestEdit, floor: int) -> None:
         if current.wal_floor <= segment.first_offset and segment.last_offset < floor:
             flushed += segment.rows
             continue
+        replacing += segment.rows
         inputs = [s for s in replaced if (s.tenant, s.stream) == (segment.tenant, segment.stream)]
         spans = bool(inputs) and min(s.first_offset for s in inputs) <= segment.first_offset
         spans = spans and segment.last_offset <= max(s.last_offset for s in inputs)
@@ -171,8 +198,27 @@ def _check_added(current: Manifest, edit: ManifestEdit, floor: int) -> None:
         check(
             spans, "MAN-8", "segment %s of offsets %d-%d is neither new between floors %d and %d nor replaces", *values
         )
+    rows = (sum(segment.rows for segment in replaced), replacing, sum(erased.rows for erased in edit.erased.values()))
+    check(rows[0] == rows[1] + rows[2], "MAN-13", "%d removed rows became %d rows and %d erased ones", *rows)
     room = floor - current.wal_floor
     check(flushed <= room, "MAN-8", "%d flushed rows for %d offsets below the new WAL floor", flushed, room)
+
+
+def _kept(
+    segments: Sequence[Segment], removed: Collection[str], deleted_through: Mapping[str, int]
+) -> Iterator[Segment]:
+    for segment in segments:
+        if segment.name not in removed:
+            through = deleted_through.get(segment.name, 0)
+            yield segment if through <= segment.deleted_through else replace(segment, deleted_through=through)
+
+
+def _more_erased(before: Mapping[ErasedKey, Erased], more: Mapping[ErasedKey, Erased]) -> dict[ErasedKey, Erased]:
+    erased = dict(before)
+    for key, (rows, segments) in more.items():
+        known = erased.get(key, Erased(0, 0))
+        erased[key] = Erased(known.rows + rows, known.segments + segments)
+    return erased
 
 
 def _is_own(segment: Segment, shard: int) -> bool:
@@ -214,6 +260,8 @@ def check_successor(current: Manifest, following: Manifest) -> None:
     forward = following.served >= current.served and following.sealed >= current.sealed
     served = (following.served, following.sealed, current.served, current.sealed)
     check(forward, "MAN-12", "placement %d, sealed %d, after %d and %d", *served)
+    fewer = sorted(key for key, erased in current.erased.items() if following.erased.get(key, Erased(0, 0)) < erased)
+    check(not fewer, "MAN-13", "fewer rows are erased than were: %s", fewer)
 
 
 def _check_id_runs(current: Manifest, following: Manifest) -> None:
@@ -262,10 +310,15 @@ def encode_manifest(manifest: Manifest, packed: dict[str, bytes] | None = None) 
         version = FORMAT_VERSION_WITHOUT_REMOVED
     if manifest.removed:
         body[REMOVED_KEY] = manifest.removed
-        version = FORMAT_VERSION
+        version = FORMAT_VERSION_WITHOUT_ERASED
     if manifest.placement is not None or manifest.sealed:
         body[PLACEMENT_KEY] = None if manifest.placement is None else pack_placement(manifest.placement)
         body[SEALED_KEY] = manifest.sealed
+        version = FORMAT_VERSION_WITHOUT_ERASED
+    if any(segment.deleted_through for segment in manifest.segments):
+        body[DELETED_KEY] = [segment.deleted_through for segment in manifest.segments]
+    if manifest.erased:
+        body[ERASED_KEY] = [(*key, *erased) for key, erased in sorted(manifest.erased.items())]
         version = FORMAT_VERSION
     return seal(MAGIC, version, body)
 
@@ -277,9 +330,10 @@ def decode_manifest(data: bytes, what: str = "manifest") -> Manifest:
         schemas = [[(name, ColumnKey(path, kind)) for name, path, kind in schema] for schema in body["schemas"]]
         indexes = body.get(INDEXES_KEY, [(0, 0)] * len(body["segments"]))
         levels = body.get(LEVELS_KEY, [(0, (), ())] * len(body["segments"]))
+        deleted = body.get(DELETED_KEY, [0] * len(body["segments"]))
         segments = (
-            _unpack_segment(msgpack.unpackb(packed, raw=False), schemas[schema], index, level)
-            for (schema, packed), index, level in zip(body["segments"], indexes, levels, strict=True)
+            _unpack_segment(msgpack.unpackb(packed, raw=False), schemas[schema], index, level, through)
+            for (schema, packed), index, level, through in zip(body["segments"], indexes, levels, deleted, strict=True)
         )
         return Manifest(
             shard=body["shard"],
@@ -298,6 +352,7 @@ def decode_manifest(data: bytes, what: str = "manifest") -> Manifest:
             placement=unpack_placement(body[PLACEMENT_KEY]) if body.get(PLACEMENT_KEY) else None,
             sealed=body.get(SEALED_KEY, 0),
             removed=tuple(RemovedSegment(*segment) for segment in body.get(REMOVED_KEY, ())),
+            erased={(origin, delete): Erased(rows, count) for origin, delete, rows, count in body.get(ERASED_KEY, ())},
         )
     except (KeyError, IndexError, TypeError, ValueError, msgpack.UnpackException) as error:
         raise Corrupt(f"{what} has a body of an unexpected shape: {error!r}") from error
@@ -336,7 +391,11 @@ def _pack_segment(segment: Segment) -> tuple[Any, ...]:
 
 
 def _unpack_segment(
-    packed: list[Any], schema: list[tuple[str, ColumnKey]], index: Sequence[int], leveled: Sequence[Any]
+    packed: list[Any],
+    schema: list[tuple[str, ColumnKey]],
+    index: Sequence[int],
+    leveled: Sequence[Any],
+    deleted_through: int,
 ) -> Segment:
     *head, sort_key, values, minima, maxima = packed
     columns = tuple(
@@ -346,4 +405,4 @@ def _unpack_segment(
     index_bytes, index_crc32c = index
     level, first_key, last_key = leveled
     keys = (tuple(first_key), tuple(last_key))
-    return Segment(*(*head, tuple(sort_key), columns, index_bytes, index_crc32c, level, *keys))
+    return Segment(*(*head, tuple(sort_key), columns, index_bytes, index_crc32c, level, *keys, deleted_through))

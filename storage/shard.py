@@ -42,7 +42,7 @@ from storage.memtable import Memtable, StreamKey, batch_bytes, stamp
 from storage.named_snapshots import leased_names
 from storage.objects import ObjectStore
 from storage.producers import ProducerKey, ProducerState, Verdict, accepted, judge, opened, retained
-from storage.replacement import Replacement
+from storage.replacement import SegmentChange
 from storage.segment_writer import write_segments
 from storage.shard_state import Accepted, Counters, Pending, ShardState
 from storage.snapshot import Segment, StreamSnapshot
@@ -413,32 +413,31 @@ class Shard:
         """The newest manifest that this owner published."""
         return self._manifest
 
-    def replace(self, replacement: Replacement) -> str | None:
-        """Publish that segments are replaced by others with the same rows; returns why not, None when it was done.
+    def replace(self, change: SegmentChange) -> str | None:
+        """Publish a merge or an erasure of segments; returns why not, None when it was done.
 
-        Commutes with appends and with other replacements. Raises what ManifestStore.publish raises.
+        Commutes with appends and with other changes. Raises what ManifestStore.publish raises.
         """
-        edit = ManifestEdit(add=replacement.outputs, remove=replacement.inputs)
         with self._flush_lock:
-            return "a flush has to be repeated first" if self._frozen else self._edit(edit, replacement.refusal)
+            return "a flush has to be repeated first" if self._frozen else self._edit(change.edit)
 
     def collect_garbage(self, grace_s: float) -> int:
         """Delete the files of segments that were removed `grace_s` ago, unless a snapshot holds them; how many."""
         names = delete_garbage(self._manifest, self._manifests, self._objects, self._clock, grace_s)
         with self._flush_lock:
             if names and not self._frozen:
-                self._edit(ManifestEdit(forget=names), lambda manifest: None)
+                self._edit(lambda manifest: ManifestEdit(forget=names))
         return len(names)
 
-    def _edit(self, edit: ManifestEdit, refusal: Callable[[Manifest], str | None]) -> str | None:
-        """Publish an edit of segments unless the newest manifest refuses it; returns why."""
+    def _edit(self, edit_of: Callable[[Manifest], ManifestEdit | str]) -> str | None:
+        """Publish the edit that is made of the newest manifest, or return why there is none."""
         manifest = self._manifests.settled()
-        refused = refusal(manifest)
-        if refused is None:
+        edit = edit_of(manifest)
+        if isinstance(edit, ManifestEdit):
             manifest = self._manifests.publish(edit)
         with self._lock:
             self._manifest = manifest
-        return refused
+        return edit if isinstance(edit, str) else None
 
     # --- changes of the placement ---------------------------------------------------------------------------------
 

@@ -34,7 +34,8 @@ class Segment:
     timestamp_max_us and last_offset inclusive. Offsets of a segment need not be dense. `crc32c` covers the file.
     `index_bytes` and `index_crc32c` are of its index (segment_index.py); 0 bytes: it was written without one.
     `level` is 0 as flushed, more the further it was merged; `first_key` and `last_key` are then the sort keys of its
-    first and last rows (compaction_keys.py), else empty.
+    first and last rows (compaction_keys.py), else empty. Deletes up to the one numbered `deleted_through` left nothing
+    in it.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Segment:
     level: int = 0
     first_key: tuple[Any, ...] = ()
     last_key: tuple[Any, ...] = ()
+    deleted_through: int = 0
 
 
 @dataclass(frozen=True, slots=True)

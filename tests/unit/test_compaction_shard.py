@@ -127,7 +127,7 @@ def test_a_replacement_of_another_epoch_or_without_a_lease_is_refused() -> None:
     before = life.compaction.jobs
     life.shard.abandon()
     life.open()
-    assert merged.refusal(life.shard.manifest) == "it was made under epoch 1, the shard has 2"
+    assert merged.edit(life.shard.manifest) == "it was made under epoch 1, the shard has 2"
     assert not {segment.name for segment in merged.outputs} & life.files()  # orphans of the epoch before
     assert not before.finish(life.shard, merged)
     life.compaction.run()

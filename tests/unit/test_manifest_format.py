@@ -146,7 +146,7 @@ def test_each_cut_and_a_tail_are_detected() -> None:
 
 
 def test_a_newer_format_is_refused_clearly() -> None:
-    with pytest.raises(Corrupt, match="format version 4, this release reads up to 3: upgrade"):
+    with pytest.raises(Corrupt, match="format version 5, this release reads up to 4: upgrade"):
         decode_manifest(seal(MAGIC, FORMAT_VERSION + 1, {}))
 
 

@@ -142,7 +142,7 @@ class Scrubber:
             is_named = finding.where in named
             of_segments = segment_epoch(finding.where) is not None and not finding.is_warning
             agreed = self._since_s.get((finding.kind, finding.where), math.inf) <= agreed_s
-            if is_named or (agreed and not of_segments):
+            if is_named if of_segments else agreed and not is_named:
                 counting.append(finding)
         return counting
 

@@ -446,8 +446,15 @@ BUGS: Final = (
     Bug(
         "the scrubber counts what no manifest names any more",
         "storage/scrub.py",
-        "            if is_named or (agreed and not of_segments):\n",
-        "            if is_named or agreed or of_segments:\n",
+        "            if is_named if of_segments else agreed and not is_named:\n",
+        "            if of_segments or (agreed and not is_named):\n",
+        _SCRUB,
+    ),
+    Bug(
+        "the scrubber takes what was published meanwhile for an orphan",
+        "storage/scrub.py",
+        "else agreed and not is_named:\n",
+        "else agreed or is_named:\n",
         _SCRUB,
     ),
     Bug(

@@ -5,7 +5,6 @@ A shard's lease on a job ends when its compactor dies; what was uploaded until t
 
 from __future__ import annotations
 
-import os
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -15,7 +14,7 @@ import ray
 from ray.exceptions import RayError
 
 from actors.errors import send, unwrap
-from actors.memory import memory_numbers, use_steady_allocator
+from actors.memory import use_steady_allocator
 from core.errors import MalamuteError
 from core.limits import ACK_WAIT_S_MAX, COMPACTION_POLL_S
 from storage.compaction import Job, carry_out
@@ -32,26 +31,16 @@ class CompactorActor:
         self._prefix, self._namespace, self._number = f"{name}.shard-", namespace, number
         config = replace(config, cache_directory=f"{config.cache_directory}-compactor-{number}")
         self._objects, self._files = open_objects(config), segment_files(config)
-        self._merges = self._failed = 0
-        self._last_error = ""
         threading.Thread(target=self._loop, name="compact", daemon=True).start()
-
-    def status(self) -> dict[str, Any]:
-        """The compactor's numbers, with its process and node."""
-        node = ray.get_runtime_context().get_node_id()
-        numbers = {"merges": self._merges, "failed": self._failed, "last_error": self._last_error}
-        return {"pid": os.getpid(), "node": node, **memory_numbers(), **numbers}
 
     def _loop(self) -> None:
         warm_up()
         while True:
             found = False
-            for handle in self._shards():
-                try:
+            # Who is away is asked again: a lease on a job ends by itself.
+            with suppress(MalamuteError, RayError):
+                for handle in self._shards():
                     found = self._work_for(handle) or found
-                except (MalamuteError, RayError) as error:
-                    # A shard that is away is asked again: its lease on the job ends by itself.
-                    self._last_error = f"{type(error).__name__}: {error}"
             if not found:
                 threading.Event().wait(COMPACTION_POLL_S)
 
@@ -75,9 +64,8 @@ class CompactorActor:
             replacement = carry_out(job, self._objects, self._files.path, lambda: None)
         except Exception as error:
             # The shard leaves the inputs alone for a while, counts it and shows it in status.
-            self._failed += 1
-            self._last_error = f"{type(error).__name__}: {error}"
-            unwrap(send(handle, "give_up_merge", job, self._last_error), ACK_WAIT_S_MAX, "giving up a merge")
+            reason = f"{type(error).__name__}: {error}"
+            unwrap(send(handle, "give_up_merge", job, reason), ACK_WAIT_S_MAX, "giving up a merge")
         else:
-            self._merges += unwrap(send(handle, "finish_merge", replacement), ACK_WAIT_S_MAX, "a replacement")
+            unwrap(send(handle, "finish_merge", replacement), ACK_WAIT_S_MAX, "a replacement")
         return True

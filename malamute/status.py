@@ -40,6 +40,29 @@ class Status:
         return dict(self._numbers["scrub"])
 
     @property
+    def compaction(self) -> dict[str, Any]:
+        """Over all shards that answered, since their processes started: what was merged, what waits, what failed.
+
+        `write_amplification` is how often an event was written on average; `last_compaction_error` is one of them.
+        """
+        shards = [shard for shard in self.shards if shard.get("compaction")]
+        if not shards:
+            return {}
+        total: Counter[str] = Counter()
+        levels: Counter[int] = Counter()
+        for shard in shards:
+            numbers = dict(shard["compaction"])
+            levels.update(numbers.pop("segments_by_level"))
+            total.update({name: number for name, number in numbers.items() if not isinstance(number, str)})
+        flushed = sum(shard["flushed_rows"] for shard in shards)
+        return {
+            **total,
+            "segments_by_level": dict(sorted(levels.items())),
+            "write_amplification": 1 + total["compacted_rows"] / max(1, flushed),
+            "last_compaction_error": next(filter(None, (s["compaction"]["last_compaction_error"] for s in shards)), ""),
+        }
+
+    @property
     def cache_hits(self) -> dict[str, tuple[int, int]]:
         """Per cache, how often it had the answer, and how often it was asked, since its processes started.
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from core.append import LOCAL, OBJECT
 from tests.kill import test_kill9, test_paused_owner, test_power_cut
+from tests.support import scaling
 from tests.support.dedup_campaign import Campaign as DedupCampaign
 from tests.support.power_cut import NotPossible, power_cut_disk
 from tests.support.query_switches import SWITCHES
@@ -68,6 +69,12 @@ def snapshot_power_cuts(seed: int) -> Counts:
 def real_power_cuts(seed: int) -> Counts:
     with directory() as place, power_cut_disk(place) as disk:
         return {"power cuts": test_power_cut.CYCLES, "events acknowledged": test_power_cut.run_cycles(disk, seed)}
+
+
+def changing_placements(seed: int) -> Counts:
+    counts = scaling.run(seed, steps=80)
+    deaths = counts["shard"] + counts["coordinator"] + counts["step"]
+    return {"events": counts["events"], "placements": counts["placements"], "deaths": deaths, "reads": counts["reads"]}
 
 
 def kills(seed: int) -> Counts:

@@ -27,6 +27,7 @@ _OBJECT_WAL: Final = "tests/unit/test_object_wal.py"
 _INTERLEAVINGS: Final = "tests/unit/test_object_wal_interleavings.py"
 _STATES: Final = "tests/unit/test_query_states.py"
 _DEDUP: Final = "tests/unit/test_dedup.py"
+_SCALING: Final = "tests/unit/test_scaling.py"
 _SNAPSHOTS: Final = "tests/unit/test_named_snapshots.py"
 _SNAPSHOT_GARBAGE: Final = "tests/unit/test_snapshot_garbage.py"
 _BACKUP: Final = "tests/unit/test_backup.py"
@@ -264,8 +265,8 @@ BUGS: Final = (
     Bug(
         "a flush writes the producers of now, not those of its floor",
         "storage/shard.py",
-        "retained(self._frozen_producers, self._clock",
-        "retained(self._committed, self._clock",
+        "_retained(self._frozen_producers)",
+        "_retained(self._committed)",
         _SHARD,
     ),
     Bug(
@@ -323,8 +324,8 @@ BUGS: Final = (
     Bug(
         "a refused batch uses up its sequence",
         "ingest/sender.py",
-        "            self._sequence = flight.request.sequence\n",
-        "",
+        "            self._sequence = flight.request.sequence\n            raise\n",
+        "            raise\n",
         _SENDER,
     ),
     Bug(
@@ -484,5 +485,75 @@ BUGS: Final = (
         "        del self._looks[worker]\n",
         "        pass\n",
         _KEEPER,
+    ),
+    Bug(
+        "a sealed shard takes what is next",
+        "storage/shard.py",
+        "            raise refusal\n        return judge(",
+        "            pass\n        return judge(",
+        _SCALING,
+    ),
+    Bug(
+        "a seal does not last",
+        "storage/shard.py",
+        "            edit = ManifestEdit(producers=self._retained(self._committed), sealed=self._sealed)\n",
+        "            edit = ManifestEdit(producers=self._retained(self._committed))\n",
+        _SCALING,
+    ),
+    Bug(
+        "a shard is sealed with batches on their way",
+        "storage/shard.py",
+        "        while self.flush():\n            pass\n        with self._flush_lock, self._lock:\n",
+        "        with self._flush_lock, self._lock:\n",
+        _SCALING,
+    ),
+    Bug(
+        "producers do not move",
+        "storage/adoption.py",
+        "        producers={**still_own, **adopted_producers(change, shard, rule_of)},\n",
+        "        producers=still_own,\n",
+        _SCALING,
+    ),
+    Bug(
+        "a stale state of a producer that comes back is kept",
+        "storage/adoption.py",
+        "        producers={**still_own, **adopted_producers(change, shard, rule_of)},\n",
+        "        producers={**adopted_producers(change, shard, rule_of), **producers},\n",
+        _SCALING,
+    ),
+    Bug(
+        "ids do not move",
+        "storage/adoption.py",
+        "            if any(len(high) for high, _ in parts):\n",
+        "            if False:\n",
+        _SCALING,
+    ),
+    Bug(
+        "positions of shards that go are forgotten",
+        "storage/adoption.py",
+        "        return replace(states[shard], position=position)\n",
+        "        return states[shard]\n",
+        _SCALING,
+    ),
+    Bug(
+        "what an heir took over is counted twice",
+        "query/holdings.py",
+        "            left = tuple(segment for segment in holding.segments if segment.name not in taken)\n",
+        "            left = holding.segments\n",
+        _SCALING,
+    ),
+    Bug(
+        "queries forget the shards that go before the others have their segments",
+        "storage/placements.py",
+        "        return tuple(sorted({*self.current.shards, *coming}))\n",
+        "        return tuple(sorted(coming or self.current.shards))\n",
+        _SCALING,
+    ),
+    Bug(
+        "a sender that moved counts on from nothing",
+        "ingest/sender.py",
+        "replace(self._in_flight.request, placement=self.placement.version)\n",
+        "replace(self._in_flight.request, placement=self.placement.version, sequence=0)\n",
+        _SCALING,
     ),
 )

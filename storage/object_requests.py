@@ -23,6 +23,7 @@ BYTES_WRITTEN: Final = "bytes_written"
 
 _USD_PER_1000: Final = {PUT: 0.005, LIST: 0.005, GET: 0.0004, HEAD: 0.0004, DELETE: 0.0}
 LIST_PAGE_KEYS: Final = 1_000  # of one answer to a LIST, on S3
+DELETE_KEYS_MAX: Final = 1_000  # of one request, on S3
 
 
 class RequestCounts:

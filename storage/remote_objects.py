@@ -23,7 +23,18 @@ from obstore import exceptions
 from core.clock import Clock
 from core.errors import InvalidSettings, MalamuteError, NotFound, Unavailable, UnknownOutcome
 from core.limits import UPLOAD_PART_BYTES, UPLOAD_PARTS_AT_ONCE
-from storage.object_requests import BYTES_READ, BYTES_WRITTEN, DELETE, GET, HEAD, LIST, LIST_PAGE_KEYS, PUT, RETRIES
+from storage.object_requests import (
+    BYTES_READ,
+    BYTES_WRITTEN,
+    DELETE,
+    DELETE_KEYS_MAX,
+    GET,
+    HEAD,
+    LIST,
+    LIST_PAGE_KEYS,
+    PUT,
+    RETRIES,
+)
 from storage.object_traffic import Traffic, plain_traffic
 from storage.objects import AlreadyExists, Data, Listing, ObjectInfo, check_key, check_prefix, joined
 
@@ -192,14 +203,20 @@ class RemoteObjectStore:
         return sorted((info for info in found if after is None or info.key > after), key=lambda info: info.key)
 
     def delete(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            check_key(key)
-            with contextlib.suppress(NotFound):
-                self._retry("delete", key, partial(self._delete, key))
+        wanted = [check_key(key) for key in keys]
+        for start in range(0, len(wanted), DELETE_KEYS_MAX):
+            batch = wanted[start : start + DELETE_KEYS_MAX]
+            try:
+                self._retry("delete", batch[0], partial(self._delete, batch))
+            except NotFound:
+                # Where one that is not there counts as an error, the others may not have been deleted.
+                for key in batch:
+                    with contextlib.suppress(NotFound):
+                        self._retry("delete", key, partial(self._delete, [key]))
 
-    def _delete(self, key: str) -> None:
+    def _delete(self, keys: list[str]) -> None:
         self._count(DELETE)
-        obstore.delete(self._store, key)
+        obstore.delete(self._store, keys)
 
     def remove_unfinished(self, prefix: str) -> None:
         """Nothing: an object that was not put whole is not there."""

@@ -35,7 +35,7 @@ from storage.stream_settings import StreamSettings
 from tests.support import s3
 from tests.support.batches import log_batch
 from tests.support.compacted import GRACE_S, RULES
-from tests.support.http_proxy import Proxy, proxy_to
+from tests.support.http_proxy import Proxy, kind_of, proxy_to
 from tests.support.shards import STREAM, TENANT, append, check_exactly_once, open_on_objects, stored_rows
 
 MIB = 1024 * 1024
@@ -95,6 +95,38 @@ def test_another_store_object_of_the_process_counts_too(remote: Remote, server: 
     assert remote.objects.get("b") == b"1"
     assert remote.counted() == {"put": 1, "get": 1}
     assert object_requests("s3://elsewhere") == {} == object_requests("/a/directory")
+
+
+def test_many_objects_are_deleted_by_one_request(remote: Remote) -> None:
+    keys = [f"many/{number:02d}" for number in range(30)]
+    for key in keys[:20]:
+        remote.objects.put_new(key, b"1")
+    remote.objects.put_new("other", b"1")
+    before = len(remote.proxy.requests)
+    remote.objects.delete(keys)
+    remote.objects.delete([])
+    assert [kind_of(*request) for request in remote.proxy.requests[before:]] == ["delete"]
+    assert [info.key for info in remote.objects.list("")] == ["other"]
+
+
+class Strict:
+    """Stands in for the obstore module: a deletion ends at the first object that is not there."""
+
+    def __init__(self, present: set[str]) -> None:
+        self.present = present
+
+    def delete(self, store: Any, keys: list[str]) -> None:
+        for key in keys:
+            if key not in self.present:
+                raise FileNotFoundError(key)
+            self.present.remove(key)
+
+
+def test_objects_that_are_not_there_do_not_keep_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    strict = Strict({"a", "c", "d"})
+    monkeypatch.setattr(remote_objects, "obstore", strict)
+    RemoteObjectStore(MemoryStore(), ManualClock()).delete(["a", "b", "c"])
+    assert strict.present == {"d"}
 
 
 def test_the_price_is_that_of_each_kind() -> None:

@@ -14,13 +14,14 @@ from pathlib import Path
 
 from core.append import LOCAL, OBJECT
 from tests.kill import test_kill9, test_paused_owner, test_power_cut
-from tests.support import scaling
+from tests.support import compacted, merges, scaling
 from tests.support.dedup_campaign import Campaign as DedupCampaign
 from tests.support.power_cut import NotPossible, power_cut_disk
 from tests.support.query_switches import SWITCHES
 from tests.torture import deployment, nodes, query_random, rpc_failures
 from tests.unit import (
     test_backup,
+    test_compaction_shard,
     test_manifest,
     test_named_snapshots,
     test_object_wal_faults,
@@ -64,6 +65,19 @@ def snapshot_power_cuts(seed: int) -> Counts:
         restoring = test_backup.crashes_while_restoring(seed)
     states = test_named_snapshots.crashes_while_taking(seed) + backing_up + restoring
     return {"snapshots, backups, restores, clones": 3, "crash states": states}
+
+
+def compaction_power_cuts(seed: int) -> Counts:
+    return {"shards": 1, "crash states": test_compaction_shard.crash_states(seed, 30)}
+
+
+def random_merges(seed: int) -> Counts:
+    return {"merges": 1, "rows": merges.random_merge(seed)}
+
+
+def garbage_against_readers(seed: int) -> Counts:
+    counts = compacted.Walk(seed).run(150)
+    return {"walks": 1, **{name: counts[name] for name in ("events", "replacements", "refused", "garbage", "reads")}}
 
 
 def real_power_cuts(seed: int) -> Counts:

@@ -45,6 +45,7 @@ class Figure:
 FIGURES: Final = (
     Figure("T1 wal", "modelled power cuts of a bare WAL", campaigns.wal_power_cuts, ends="sampled, not exhaustive"),
     Figure("T1 shard", "modelled power cuts of a shard: WAL, flush, manifest", campaigns.shard_power_cuts, 2),
+    Figure("T1 merges", "modelled power cuts of a shard that is compacted", campaigns.compaction_power_cuts),
     Figure("T1 objects", "modelled power cuts with the WAL as objects", campaigns.object_wal_power_cuts),
     Figure(
         "T1 snapshots", "modelled power cuts of snapshots, backups, restores, clones", campaigns.snapshot_power_cuts
@@ -118,7 +119,7 @@ FIGURES: Final = (
         ends="one machine; no retention",
         seeded=False,
     ),
-    Figure("T22", "random merges keep the rows", missing="segments are not merged yet"),
+    Figure("T22", "random merges keep every row, in order, and everything said of it", campaigns.random_merges, 2),
     Figure(
         "T27",
         "shards killed under producers and a reader: history, and until all producers are served again",
@@ -139,7 +140,12 @@ FIGURES: Final = (
     ),
     Figure("T37", "object-store calls of which a fifth fails", campaigns.object_store_faults, ends="a store in memory"),
     Figure("T38", "32 writers on one manifest", campaigns.writers_of_one_manifest, ends="threads", seeded=False),
-    Figure("T39", "garbage collection against readers", missing="not built"),
+    Figure(
+        "T39",
+        "merges, flushes, garbage collection, crashes, readers and snapshots in random orders",
+        campaigns.garbage_against_readers,
+        ends="one step at a time",
+    ),
     Figure("T41", "random operations and crashes against a model", model.agree, 2),
     Figure("T42 storage", "the same batches under random configurations", configurations.same_events),
     Figure("T42 query", "the same queries with parts of the engine off", campaigns.switched_queries),

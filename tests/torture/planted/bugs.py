@@ -31,11 +31,65 @@ _SCALING: Final = "tests/unit/test_scaling.py"
 _SNAPSHOTS: Final = "tests/unit/test_named_snapshots.py"
 _SNAPSHOT_GARBAGE: Final = "tests/unit/test_snapshot_garbage.py"
 _BACKUP: Final = "tests/unit/test_backup.py"
+_MERGE: Final = "tests/unit/test_compaction_merge.py"
+_COMPACTION: Final = "tests/unit/test_compaction_shard.py"
+_WALK: Final = "tests/unit/test_compaction_walk.py"
+_COMPACTION_VERIFY: Final = "tests/unit/test_compaction_verify.py"
 _SENDER: Final = "tests/unit/test_sender.py"
 _SCRUB: Final = "tests/unit/test_scrub.py"
 _KEEPER: Final = "tests/unit/test_keeper.py"
 
 BUGS: Final = (
+    # --- compaction -------------------------------------------------------------------------------------------------
+    Bug(
+        "replaced segments are deleted at once",
+        "storage/garbage.py",
+        "if segment.at_us <= latest_us and segment.name not in leased",
+        "if segment.name not in leased",
+        _WALK,
+    ),
+    Bug(
+        "replaced segments are taken for orphans",
+        "storage/recovery.py",
+        "    live |= {*removed, *map(index_key, removed)}\n",
+        "",
+        _WALK,
+    ),
+    Bug(
+        "what was merged for an older owner is published",
+        "storage/replacement.py",
+        "        if self.epoch != manifest.epoch:\n",
+        "        if False:\n",
+        _COMPACTION,
+    ),
+    Bug(
+        "segments are replaced that are gone",
+        "storage/replacement.py",
+        "        if gone:\n",
+        "        if False:\n",
+        _COMPACTION,
+    ),
+    Bug(
+        "rows of one input are taken for those of the next",
+        "storage/compaction_merge.py",
+        "            base += part.rows\n",
+        "            base += part.rows - 1\n",
+        _MERGE,
+    ),
+    Bug(
+        "rows of one key are cut apart",
+        "storage/compaction_keys.py",
+        "            place = self._change_from(max(piece * rows // pieces, cuts[-1] + 1))\n",
+        "            place = max(piece * rows // pieces, cuts[-1] + 1)\n",
+        _MERGE,
+    ),
+    Bug(
+        "events that were merged meanwhile are missed by verify",
+        "storage/verify_shard.py",
+        "runs_from(seen.runs, settled)",
+        "seen.runs[seen.runs[:, 0] >= settled]",
+        _COMPACTION_VERIFY,
+    ),
     # --- syncs ------------------------------------------------------------------------------------------------------
     Bug(
         "the WAL is not synced",

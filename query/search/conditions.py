@@ -28,16 +28,12 @@ def text(value: str) -> exp.Expr:
 
 def holds_words(pattern: Pattern, operand: Operand) -> exp.Expr:
     """The text `operand` holds the words of `pattern`: a cheap test for a part of them, then the exact one."""
+    # What bounds a word makes an expression slow. Measured for 0.8 M messages of which 3 % hold a word: 72 ms to read
+    # them, 201 ms with the exact test alone, 111 ms with both; 133 ms with contains(lower(…), …) as the cheap one.
     longest = max((part for part in pattern if isinstance(part, str)), key=len, default="")
-    exact = call("regexp_matches", operand(), text(word_expression(pattern)))
-    if not longest:
-        return exact
-    return exp.And(this=call("contains", call("lower", operand()), text(lowered(longest))), expression=exact)
-
-
-def lowered(value: str) -> str:
-    """`value` as the engine's lower() gives it: one character for each."""
-    return "".join(low if len(low := character.lower()) == 1 else character for character in value)
+    expressions = [word_expression((Wild.ANY, longest, Wild.ANY)), word_expression(pattern)]
+    tests = [call("regexp_matches", operand(), text(expression)) for expression in dict.fromkeys(expressions)]
+    return all_hold(tests if longest else tests[-1:])
 
 
 def is_like(pattern: Pattern, operand: Operand) -> exp.Expr:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from query.aggregates import EXPORTABLE, Signature, find_signature
+from query.aggregates import EXPORTABLE, FRACTIONS, Signature, find_signature
 from query.columns import identifier, is_resolved
 from query.dialect import call_name, quote, render
 from query.executor import Executor, Session
@@ -113,12 +113,12 @@ def _argument_types(
 
 def _signature(aggregate: _Aggregate, types: list[str], executor: Executor, session: Session) -> Signature | None:
     constants = [""] * len(types)
-    if aggregate.name == "approx_quantile":
+    if aggregate.name in FRACTIONS:
         quantile = aggregate.arguments[1]
         several = isinstance(quantile, exp.Array)
         if not all(isinstance(part, exp.Literal) for part in (quantile.expressions if several else [quantile])):
             return None
-        type_ = "FLOAT[]" if several else "FLOAT"
+        type_ = FRACTIONS[aggregate.name] + ("[]" if several else "")
         types, constants = [types[0], type_], ["", f"CAST({render(quantile)} AS {type_})"]
     if any(type_ == '"NULL"' for type_ in types):
         return None

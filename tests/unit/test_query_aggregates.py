@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from core.errors import InvalidQuery
-from query.aggregates import EXPORTABLE, find_signature
+from query.aggregates import EXPORTABLE, FRACTIONS, find_signature
 from query.executor import Executor, Session
 
 VALUES = {
@@ -54,11 +54,12 @@ def session(executor: Executor) -> Iterator[Session]:
 def signatures(name: str) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], list[str]]]:
     """Types, constants and argument expressions to try `name` with."""
     for count in EXPORTABLE[name]:
-        if name == "approx_quantile":
+        if name in FRACTIONS:
+            of = FRACTIONS[name]
             for type_, sql in VALUES.items():
-                yield (type_, "FLOAT"), ("", "0.5"), [f"CAST({sql} AS {type_})", "0.5"]
-                several = "CAST([0.5, 0.9] AS FLOAT[])"
-                yield (type_, "FLOAT[]"), ("", several), [f"CAST({sql} AS {type_})", several]
+                one, several = f"CAST(0.5 AS {of})", f"CAST([0.5, 0.9] AS {of}[])"
+                yield (type_, of), ("", one), [f"CAST({sql} AS {type_})", one]
+                yield (type_, f"{of}[]"), ("", several), [f"CAST({sql} AS {type_})", several]
         elif count == 2:
             for type_, sql in VALUES.items():
                 for other in SECOND:

@@ -102,6 +102,10 @@ SELECT round(avg(size), 2) AS r, CAST(sum(id) AS BIGINT) AS s FROM logs
 SELECT sum(id * 1.5), avg(id * 0.25) FROM logs
 SELECT min(tags), max(ok) FROM logs
 SELECT avg(id) FILTER (WHERE service = 'none') FROM logs
+SELECT quantile_cont(size, [0.1, 0.5]) AS q FROM logs
+SELECT service, median(#duration), quantile_cont(#duration, [0.5, 0.99]), mad(#duration) FROM logs GROUP BY service
+SELECT quantile_cont(id, 0.5) FILTER (WHERE ok), quantile(#duration, 0.9) FROM logs WHERE service = 'web'
+SELECT median(size), quantile_disc(service, 0.5), mad(id), quantile_cont(timestamp, 0.25) FROM logs WHERE id < 0
 """
 
 ROWS = """
@@ -175,13 +179,10 @@ SELECT service FROM logs UNION SELECT service FROM traces ORDER BY 1
 SELECT id FROM logs WHERE id < 9 UNION ALL SELECT span FROM traces WHERE span < 9 ORDER BY 1
 SELECT service FROM logs EXCEPT SELECT service FROM traces
 SELECT median(size), quantile_cont(size, 0.9), mode(http.status_code) FROM logs
-SELECT quantile_cont(size, [0.1, 0.5]) AS q FROM logs
 SELECT service, string_agg(CAST(id AS VARCHAR), ',' ORDER BY id) AS ids FROM logs WHERE id < 40 GROUP BY service
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY id) AS p FROM logs
 SELECT percentile_cont(0.9) WITHIN GROUP (ORDER BY #duration DESC) AS p FROM logs
-SELECT service, median(#duration), quantile_cont(#duration, [0.5, 0.99]), mad(#duration) FROM logs GROUP BY service
 SELECT level, percentile_disc(0.5) WITHIN GROUP (ORDER BY id), list_sort(approx_top_k(ok, 9)) FROM logs GROUP BY level
-SELECT quantile_cont(id, 0.5) FILTER (WHERE ok), quantile(#duration, 0.9) FROM logs WHERE service = 'web'
 SELECT histogram(http.status_code) AS h FROM logs
 SELECT service, level, count(*) FROM logs GROUP BY ROLLUP (service, level)
 SELECT service, level, count(*) FROM logs GROUP BY GROUPING SETS ((service), (level))

@@ -94,8 +94,8 @@ class Walk:
 
     def run(self, steps: int) -> Counter[str]:
         actions = {
-            self.write: 6, self.flush: 5, self.take: 5, self.carry_out: 6, self.finish: 6, self.begin_query: 4,
-            self.read: 5, self.collect: 4, self.wait: 4, self.crash: 1, self.hold: 1, self.let_go: 1,
+            self.write: 3, self.flush: 12, self.take: 8, self.carry_out: 8, self.finish: 8, self.begin_query: 6,
+            self.read: 6, self.collect: 6, self.wait: 2, self.crash: 1, self.hold: 1, self.let_go: 1,
         }  # fmt: skip
         for _ in range(steps):
             (action,) = self.rng.choices(list(actions), list(actions.values()))
@@ -111,6 +111,7 @@ class Walk:
         self.acknowledged += rows
 
     def flush(self) -> None:
+        self.write()
         self.shard.flush()
 
     def take(self) -> None:

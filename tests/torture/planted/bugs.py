@@ -58,15 +58,15 @@ BUGS: Final = (
     Bug(
         "what was merged for an older owner is published",
         "storage/replacement.py",
-        "        if self.epoch != manifest.epoch:\n",
-        "        if False:\n",
+        "    if epoch != manifest.epoch:\n",
+        "    if False:\n",
         _COMPACTION,
     ),
     Bug(
         "segments are replaced that are gone",
         "storage/replacement.py",
-        "        if gone:\n",
-        "        if False:\n",
+        "    if gone:\n",
+        "    if False:\n",
         _COMPACTION,
     ),
     Bug(

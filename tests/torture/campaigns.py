@@ -28,6 +28,7 @@ from tests.unit import (
     test_object_wal_power_cut,
     test_sender,
     test_shard_crash,
+    test_snapshot_garbage,
     test_wal_crash,
 )
 
@@ -65,6 +66,11 @@ def snapshot_power_cuts(seed: int) -> Counts:
         restoring = test_backup.crashes_while_restoring(seed)
     states = test_named_snapshots.crashes_while_taking(seed) + backing_up + restoring
     return {"snapshots, backups, restores, clones": 3, "crash states": states}
+
+
+def snapshots_beside_deletions(seed: int) -> Counts:
+    taken, deeds = test_snapshot_garbage.beside_deletions(seed)
+    return {"attempts": 1, "snapshots taken": taken, "writes, merges and deletions meanwhile": deeds}
 
 
 def compaction_power_cuts(seed: int) -> Counts:
@@ -137,6 +143,10 @@ def sources(seed: int) -> Counts:
     except ModuleNotFoundError as error:
         raise NotPossible(f"{error.name} is not installed") from error
     return campaign.kafka_campaign(seed) + campaign.files_campaign(seed)
+
+
+def scrubs(seed: int) -> Counts:
+    return deployment.campaign("scrubs", seed, DEPLOYMENT_S)
 
 
 def probes(seed: int) -> Counts:

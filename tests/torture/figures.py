@@ -66,6 +66,13 @@ FIGURES: Final = (
     Figure(
         "T8", "flipped bytes of WAL, segment, index, manifest", sweeps.flips, 2, "64 rounds are all of a small shard"
     ),
+    Figure(
+        "T8 scrub",
+        "the scrubber beside writes, flushes, merges and changes of the shards; then a flipped byte of a segment",
+        campaigns.scrubs,
+        ends="logs and orphans count after ten minutes only",
+        seeded=False,
+    ),
     Figure("T9", "failing syncs: nothing acknowledged after, no file used again", faults.failing_syncs),
     Figure("T10", "I/O errors at each operation of a shard", faults.failing_operations, 2),
     Figure("T11", "a full disk: refused, readable, resumed", full_disk.fill_and_free, 1, "a tmpfs"),
@@ -146,6 +153,7 @@ FIGURES: Final = (
         campaigns.garbage_against_readers,
         ends="one step at a time",
     ),
+    Figure("T39 snapshots", "snapshots taken beside merges and deletions", campaigns.snapshots_beside_deletions),
     Figure("T41", "random operations and crashes against a model", model.agree, 2),
     Figure("T42 storage", "the same batches under random configurations", configurations.same_events),
     Figure("T42 query", "the same queries with parts of the engine off", campaigns.switched_queries),

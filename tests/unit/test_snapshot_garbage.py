@@ -110,7 +110,7 @@ def beside_deletions(seed: int) -> tuple[int, int]:
     sent, deeds, busy = life.sent, 0, False
     life.compaction.run()  # so that there is garbage of some age
     life.clock.advance(rng.uniform(0, GRACE_S))
-    share, pauses = rng.choice([0.1, 0.3, 0.6]), rng.choice([[0.01, 0.1], [1, 5], [20], [GRACE_S]])
+    share, pauses = rng.choice([0.03, 0.1, 0.3]), rng.choice([[0.01, 0.1], [1, 5], [20], [GRACE_S]])
 
     def act(operation: str, path: str) -> None:
         nonlocal deeds, busy

@@ -25,6 +25,7 @@ from storage.segment_index_writer import build_index
 from storage.string_zone_maps import (
     ANYTHING,
     SOMETHING,
+    TEXTS_MAX,
     TRANSITIONS_MAX,
     State,
     decode_string_zone_map,
@@ -128,6 +129,11 @@ def test_what_would_accept_everything_is_left_out() -> None:
     assert string_zone_map(pa.array([], pa.string())) is None
     root = decode_string_zone_map(string_zone_map(pa.array([""])) or b"")
     assert root == State(True, False, {})
+
+
+def test_of_very_many_texts_there_is_none() -> None:
+    assert string_zone_map(pa.array(["a"] * TEXTS_MAX + [None])) is not None
+    assert string_zone_map(pa.array(["a"] * (TEXTS_MAX + 1))) is None
 
 
 @pytest.mark.parametrize(

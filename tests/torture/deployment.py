@@ -1,6 +1,6 @@
-"""T20, T21, T27 and T28 on a deployment with a Ray of its own: probes, whole batches, shards that die or hang.
+"""T8, T20, T21, T27 and T28 on a deployment with a Ray of its own: scrubs, probes, whole batches, dead and hung shards.
 
-    python -m tests.torture.deployment probes|batches|kills|hangs DIRECTORY SEED SECONDS
+    python -m tests.torture.deployment scrubs|probes|batches|kills|hangs DIRECTORY SEED SECONDS
 
 A seed chooses what is written and done; how far the deployment has come by then it does not. Times are counted in
 steps, so that rounds can be added.
@@ -32,6 +32,7 @@ NAME = "torture"
 COUNTS = "counts.json"
 BEGIN_AND_END_S_MAX = 300.0
 FLUSH_PAUSE_S = 0.5
+FOUND_S_MAX = 60.0  # until a flipped byte is found
 REPLACED_S_MAX = 120.0  # until a stopped shard is ended and has a successor
 LOAD_ROWS = 2_000  # of a batch that is written beside
 
@@ -45,6 +46,30 @@ def campaign(what: str, seed: int, seconds: float) -> Counts:
             "tests.torture.deployment", what, place, str(seed), str(seconds), timeout_s=seconds + BEGIN_AND_END_S_MAX
         )
         return Counter(json.loads(Path(place, COUNTS).read_bytes()))
+
+
+def scrubs(store: Client, seed: int, seconds: float) -> Counts:
+    """T8: nothing is found while everything changes, and a flipped byte of any segment is."""
+    rng = random.Random(f"scrubs {seed}")
+    works = [lambda: _write(store, "load", rng.randrange(1000)), lambda: _flush(store), lambda: _scale(store, rng)]
+    with _load(store, works):
+        deadline_s = time.monotonic() + seconds
+        while time.monotonic() < deadline_s:
+            last = store.status().scrub["last_round"]
+            assert last is None or not last["errors"], last
+            time.sleep(0.2)
+    store.flush()
+    rounds = store.status().scrub["rounds"]
+    path = _flip(store, rng)
+    deadline_s = time.monotonic() + FOUND_S_MAX
+    while not ((last := store.status().scrub["last_round"]) and last["errors"]):
+        assert time.monotonic() < deadline_s, f"nobody finds a flipped byte of {path}"
+        if path not in store.files("load").paths:
+            path = _flip(store, rng)  # it was merged before
+        time.sleep(0.2)
+    assert [path.endswith(one["where"]) for one in last["findings"]] == [True], (path, last)
+    placement = store.status().placement["version"]
+    return Counter({"rounds without a finding": rounds, "placements": placement, "flipped bytes found": 1})
 
 
 def probes(store: Client, seed: int, seconds: float) -> Counts:
@@ -109,6 +134,7 @@ def hangs(store: Client, seed: int, seconds: float) -> Counts:
 
 
 WHAT: dict[str, Callable[[Client, int, float], Counts]] = {
+    "scrubs": scrubs,
     "probes": probes,
     "batches": batches,
     "kills": kills,
@@ -158,6 +184,20 @@ def _write(store: Client, stream: str, seed: int) -> None:
     store.write(stream, [{"n": n, "seed": seed, "text": f"event {n} of {seed}"} for n in range(LOAD_ROWS)])
 
 
+def _flip(store: Client, rng: random.Random) -> str:
+    """Change a bit of a segment; returns its path."""
+    path = rng.choice(store.files("load").paths)
+    data = bytearray(Path(path).read_bytes())
+    data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+    Path(path).write_bytes(data)
+    return path
+
+
+def _scale(store: Client, rng: random.Random) -> None:
+    time.sleep(rng.uniform(1.0, 5.0))
+    store.scale(rng.randrange(1, 4))
+
+
 def _flush(store: Client) -> None:
     time.sleep(FLUSH_PAUSE_S)
     store.flush()
@@ -165,7 +205,9 @@ def _flush(store: Client) -> None:
 
 def main(what: str, directory: str, seed: int, seconds: float) -> None:
     config = Path(directory, "config.yaml")
-    config.write_text(f"name: {NAME}\nstorage: {directory}/data\nflush:\n  age_s: 2s\n", encoding="utf-8")
+    scrub = "100ms" if what == "scrubs" else "0s"
+    settings = f"name: {NAME}\nstorage: {directory}/data\nflush:\n  age_s: 2s\nscrub:\n  interval_s: {scrub}\n"
+    config.write_text(settings, encoding="utf-8")
     with malamute.connect(config=config) as store:
         counts = WHAT[what](store, seed, seconds)
     # Not what it prints: Ray prints there as well.

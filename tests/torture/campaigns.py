@@ -149,10 +149,6 @@ def scrubs(seed: int) -> Counts:
     return deployment.campaign("scrubs", seed, DEPLOYMENT_S)
 
 
-def scrubs(seed: int) -> Counts:
-    return deployment.campaign("scrubs", seed, DEPLOYMENT_S)
-
-
 def probes(seed: int) -> Counts:
     return deployment.campaign("probes", seed, DEPLOYMENT_S)
 

@@ -73,13 +73,6 @@ FIGURES: Final = (
         ends="logs and orphans count after ten minutes only",
         seeded=False,
     ),
-    Figure(
-        "T8 scrub",
-        "the scrubber beside writes, flushes, merges and changes of the shards; then a flipped byte of a segment",
-        campaigns.scrubs,
-        ends="logs and orphans count after ten minutes only",
-        seeded=False,
-    ),
     Figure("T9", "failing syncs: nothing acknowledged after, no file used again", faults.failing_syncs),
     Figure("T10", "I/O errors at each operation of a shard", faults.failing_operations, 2),
     Figure("T11", "a full disk: refused, readable, resumed", full_disk.fill_and_free, 1, "a tmpfs"),

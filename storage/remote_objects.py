@@ -12,7 +12,7 @@ import contextlib
 import random
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -214,9 +214,9 @@ class RemoteObjectStore:
                     with contextlib.suppress(NotFound):
                         self._retry("delete", key, partial(self._delete, [key]))
 
-    def _delete(self, keys: list[str]) -> None:
+    def _delete(self, keys: Sequence[str]) -> None:
         self._count(DELETE)
-        obstore.delete(self._store, keys)
+        obstore.delete(self._store, list(keys))
 
     def remove_unfinished(self, prefix: str) -> None:
         """Nothing: an object that was not put whole is not there."""

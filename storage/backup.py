@@ -52,7 +52,7 @@ def back_up(
     try:
         target.put_new(BACKUPS_PREFIX + name, encode_snapshot(kept))
     except AlreadyExists as error:
-        raise InvalidRequest(f"a backup of this very second, {name}, is there already: back up again") from error
+        raise InvalidRequest(f"a backup of this very moment, {name}, is there already: back up again") from error
     return name, done
 
 
@@ -107,4 +107,6 @@ def _is_storage(target: ObjectStore) -> bool:
 
 
 def _name(time_us: int) -> str:
-    return datetime.fromtimestamp(time_us // 1_000_000, UTC).strftime("%Y%m%dT%H%M%SZ")
+    milliseconds = time_us // 1_000
+    seconds = datetime.fromtimestamp(milliseconds // 1_000, UTC)
+    return f"{seconds:%Y%m%dT%H%M%S}.{milliseconds % 1_000:03d}Z"

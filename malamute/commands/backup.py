@@ -98,7 +98,7 @@ def _held(store: Store, choice: Choice, purpose: str) -> Iterator[tuple[NamedSna
     if url.partition("://")[0] == "memory":
         raise InvalidRequest(f"{url} is the memory of the deployment's processes: nobody else can copy it")
     objects = open_place(url, choice.config)
-    name = f"{purpose}-{datetime.now(UTC):%Y%m%dt%H%M%S}"
+    name = f"{purpose}-{datetime.now(UTC):%Y%m%dt%H%M%S%f}"
     transport.ask("take_snapshot", None, name, BACKUP_LEASE_S, timeout_s=600.0)
     try:
         yield _read(objects, name, url), objects

@@ -257,10 +257,10 @@ def test_places_that_hold_something_else_are_refused():
     with pytest.raises(NotFound, match="no backup there"):
         load_backup(store)
     name, _ = back_up(snapshot, rig.objects, store)
-    with pytest.raises(InvalidRequest, match="this very second"):
+    with pytest.raises(InvalidRequest, match="this very moment"):
         back_up(snapshot, rig.objects, store)
     with pytest.raises(NotFound, match="did you mean"):
-        load_backup(store, name[:-2] + "5Z")
+        load_backup(store, name[:-2] + "7Z")
     for target in (rig.objects, store):
         with pytest.raises(InvalidRequest, match="not empty"):
             restore(load_backup(store), store, target)

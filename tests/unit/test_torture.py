@@ -13,7 +13,8 @@ from tests.support.power_cut import NotPossible
 from tests.torture import __main__ as torture
 from tests.torture import report, rounds
 from tests.torture.figures import FIGURES, Figure
-from tests.torture.planted.bugs import BUGS, Bug
+from tests.torture.planted.bug import Bug
+from tests.torture.planted.bugs import BUGS
 from tests.torture.planted.run import planted
 from tests.torture.rounds import FAILED, MISSING, PASSED, SKIPPED, run
 

@@ -1,21 +1,11 @@
-"""The bugs: what is wrong, where, which text becomes which, and what must notice it. Data."""
+"""Owns the bugs: what is wrong, where, which text becomes which, and what must notice it. Data."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
-
-@dataclass(frozen=True, slots=True)
-class Bug:
-    """`text` stands exactly once in `file`; `check` is node ids of pytest, or "round NAME:SEED" of a campaign."""
-
-    name: str
-    file: str
-    text: str
-    instead: str
-    check: str
-
+from tests.torture.planted.bug import Bug
+from tests.torture.planted.deployment_bugs import DEPLOYMENT_BUGS
 
 _WAL_CRASH: Final = "tests/unit/test_wal_crash.py"
 _SHARD_CRASH: Final = "tests/unit/test_shard_crash.py"
@@ -27,7 +17,6 @@ _OBJECT_WAL: Final = "tests/unit/test_object_wal.py"
 _INTERLEAVINGS: Final = "tests/unit/test_object_wal_interleavings.py"
 _STATES: Final = "tests/unit/test_query_states.py"
 _DEDUP: Final = "tests/unit/test_dedup.py"
-_SCALING: Final = "tests/unit/test_scaling.py"
 _SNAPSHOTS: Final = "tests/unit/test_named_snapshots.py"
 _SNAPSHOT_GARBAGE: Final = "tests/unit/test_snapshot_garbage.py"
 _BACKUP: Final = "tests/unit/test_backup.py"
@@ -36,8 +25,6 @@ _COMPACTION: Final = "tests/unit/test_compaction_shard.py"
 _WALK: Final = "tests/unit/test_compaction_walk.py"
 _COMPACTION_VERIFY: Final = "tests/unit/test_compaction_verify.py"
 _SENDER: Final = "tests/unit/test_sender.py"
-_SCRUB: Final = "tests/unit/test_scrub.py"
-_KEEPER: Final = "tests/unit/test_keeper.py"
 
 BUGS: Final = (
     # --- compaction -------------------------------------------------------------------------------------------------
@@ -497,117 +484,5 @@ BUGS: Final = (
         "now_s - at_s >= 0]",
         "tests/unit/test_pins.py",
     ),
-    # --- looking after what runs ------------------------------------------------------------------------------------
-    Bug(
-        "the scrubber counts what no manifest names any more",
-        "storage/scrub.py",
-        "            if is_named if of_segments else agreed and not is_named:\n",
-        "            if of_segments or (agreed and not is_named):\n",
-        _SCRUB,
-    ),
-    Bug(
-        "the scrubber takes what was published meanwhile for an orphan",
-        "storage/scrub.py",
-        "else agreed and not is_named:\n",
-        "else agreed or is_named:\n",
-        _SCRUB,
-    ),
-    Bug(
-        "the scrubber takes the first sight of a log for a finding",
-        "storage/scrub.py",
-        "<= agreed_s\n",
-        "<= math.inf\n",
-        _SCRUB,
-    ),
-    Bug(
-        "the scrubber does not keep to its rate",
-        "storage/paced.py",
-        "        self._sleep(wait_s)\n",
-        "",
-        _SCRUB,
-    ),
-    Bug(
-        "a shard that replays its log is taken for one that hangs",
-        "actors/keeper.py",
-        "self._looks[worker] + 1 if running else 0\n",
-        "self._looks[worker] + 1\n",
-        _KEEPER,
-    ),
-    Bug(
-        "an answer does not begin the silence of a shard anew",
-        "actors/keeper.py",
-        "        del self._looks[worker]\n",
-        "        pass\n",
-        _KEEPER,
-    ),
-    Bug(
-        "a sealed shard takes what is next",
-        "storage/shard.py",
-        "            raise refusal\n        return judge(",
-        "            pass\n        return judge(",
-        _SCALING,
-    ),
-    Bug(
-        "a seal does not last",
-        "storage/shard.py",
-        "            edit = ManifestEdit(producers=self._retained(self._committed), sealed=self._sealed)\n",
-        "            edit = ManifestEdit(producers=self._retained(self._committed))\n",
-        _SCALING,
-    ),
-    Bug(
-        "a shard is sealed with batches on their way",
-        "storage/shard.py",
-        "        while self.flush():\n            pass\n        with self._flush_lock, self._lock:\n",
-        "        with self._flush_lock, self._lock:\n",
-        _SCALING,
-    ),
-    Bug(
-        "producers do not move",
-        "storage/adoption.py",
-        "        producers={**still_own, **adopted_producers(change, shard, rule_of)},\n",
-        "        producers=still_own,\n",
-        _SCALING,
-    ),
-    Bug(
-        "a stale state of a producer that comes back is kept",
-        "storage/adoption.py",
-        "        producers={**still_own, **adopted_producers(change, shard, rule_of)},\n",
-        "        producers={**adopted_producers(change, shard, rule_of), **producers},\n",
-        _SCALING,
-    ),
-    Bug(
-        "ids do not move",
-        "storage/adoption.py",
-        "            if any(len(high) for high, _ in parts):\n",
-        "            if False:\n",
-        _SCALING,
-    ),
-    Bug(
-        "positions of shards that go are forgotten",
-        "storage/adoption.py",
-        "        return replace(states[shard], position=position)\n",
-        "        return states[shard]\n",
-        _SCALING,
-    ),
-    Bug(
-        "what an heir took over is counted twice",
-        "query/holdings.py",
-        "            left = tuple(segment for segment in holding.segments if segment.name not in taken)\n",
-        "            left = holding.segments\n",
-        _SCALING,
-    ),
-    Bug(
-        "queries forget the shards that go before the others have their segments",
-        "storage/placements.py",
-        "        return tuple(sorted({*self.current.shards, *coming}))\n",
-        "        return tuple(sorted(coming or self.current.shards))\n",
-        _SCALING,
-    ),
-    Bug(
-        "a sender that moved counts on from nothing",
-        "ingest/sender.py",
-        "replace(self._in_flight.request, placement=self.placement.version)\n",
-        "replace(self._in_flight.request, placement=self.placement.version, sequence=0)\n",
-        _SCALING,
-    ),
+    *DEPLOYMENT_BUGS,
 )

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from tests.support.checkout import checkout
 from tests.torture.campaigns import directory
-from tests.torture.planted.bugs import BUGS, Bug
+from tests.torture.planted.bug import Bug
+from tests.torture.planted.bugs import BUGS
 
 CHECK_S_MAX = 300
 TESTS_FAILED = 1  # pytest's exit code; of a file that cannot be imported it is another one

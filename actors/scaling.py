@@ -109,7 +109,8 @@ class Scaling:
         plans = [plan_of(self._template, shard) for shard in shards]
         handles = [begin_shard(plan, node_with_disk(plan.config)) for plan in plans]
         for shard, handle in zip(shards, handles, strict=True):
-            ask_again(handle, "open", timeout_s=LAUNCH_WAIT_S_MAX, what=f"start of shard {shard}")
+            for step in ("open", "be_warm"):  # while writers do not have to wait
+                ask_again(handle, step, timeout_s=LAUNCH_WAIT_S_MAX, what=f"start of shard {shard}")
 
     def seal(self, shards: Sequence[int], placement: int) -> None:
         """See storage.scaling.Shards."""

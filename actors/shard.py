@@ -24,10 +24,12 @@ from core.errors import Fenced, MalamuteError
 from core.limits import ACTOR_CALLS_PENDING_MAX, FLUSH_POLL_S, FLUSH_RETRY_S, SHARD_APPENDS_MAX, SHARD_QUERIES_MAX
 from core.placement import Placement
 from query.attempt import Attempt, Attempted, run_attempt
+from query.erase import offsets_found
 from query.fragment import DistributedPlan, Leaf, LeafResult
 from query.holdings import Teller, Told
 from query.tasks import Task, task_snapshots
 from storage.compaction import Job
+from storage.deletes import Delete
 from storage.deployment import ShardConfig, open_configured_shard
 from storage.open_objects import object_requests
 from storage.pins import Pins
@@ -35,7 +37,7 @@ from storage.replacement import Replacement
 from storage.shard_host import ShardHost
 from storage.warm_up import warm_up
 
-GROUPS = {"append": SHARD_APPENDS_MAX, "query": SHARD_QUERIES_MAX, "control": 4, "health": 1}
+GROUPS = {"append": SHARD_APPENDS_MAX, "query": SHARD_QUERIES_MAX, "control": 4, "erase": 1, "health": 1}
 
 
 @ray.remote(
@@ -51,7 +53,7 @@ class ShardActor:
     def __init__(self, config: ShardConfig) -> None:
         use_steady_allocator()
         self._clock = SystemClock()
-        self._url = config.url
+        self._shard, self._url = config.shard, config.url
         self._host = ShardHost(lambda: open_configured_shard(config, self._clock), self._clock)
         self._worker = make_worker(config, "shard")
         self._teller = Teller()
@@ -60,7 +62,8 @@ class ShardActor:
             self._host.open()
         self._pins = Pins(self._clock, config.query_seconds_max)
         # Before the first flush asks for them: loading takes a second, most of it with the interpreter's lock held.
-        threading.Thread(target=warm_up, name="load kernels", daemon=True).start()
+        self._loading = threading.Thread(target=warm_up, name="load kernels", daemon=True)
+        self._loading.start()
         self._stopping = threading.Event()
         self._flusher = threading.Thread(target=self._flush_loop, name="flush", daemon=True)
         self._flusher.start()
@@ -76,6 +79,11 @@ class ShardActor:
     def health(self) -> str:
         """The state of the shard, from a thread that is never busy with anything else."""
         return self._host.state
+
+    @ray.method(concurrency_group="control")
+    def be_warm(self) -> None:
+        """Return when everything is loaded that the first append would have to wait for."""
+        self._loading.join()
 
     @ray.method(concurrency_group="append")
     def append(self, request: AppendRequest) -> Ack:
@@ -151,6 +159,11 @@ class ShardActor:
     def release(self, query_id: str) -> None:
         """Let go of a query that will not run its leaf."""
         self._pins.release(query_id)
+
+    @ray.method(concurrency_group="erase")
+    def erase(self, delete: Delete, leaf: Leaf) -> tuple[int, int]:
+        """Go on with a delete for a moment; how many of the segments that it concerns are done, and how many left."""
+        return self._spare_time.erase(delete, offsets_found(self._worker, leaf, self._shard))
 
     @ray.method(concurrency_group="control")
     def flush(self) -> int:

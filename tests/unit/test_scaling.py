@@ -65,6 +65,9 @@ def test_wherever_the_coordinator_dies_the_next_one_goes_on(before: int, after: 
         course = Course(deployment)
         for name in NAMES:
             course.send(name)
+        course.drain()
+        for name in NAMES[:: 1 + dies_at % 2]:  # in flight when shards are sealed
+            course.send(name)
         deployment.store.begin(after)
         deployment.dies_at = dies_at
         deployment.work()
@@ -106,6 +109,36 @@ def test_a_batch_that_was_stored_before_the_change_is_a_duplicate_after_it(level
         with pytest.raises(Moved):
             deployment.opened[old].append(AppendRequest(TENANT, PLAIN, request.producer, 1, 1, body([1]), level))
     assert sorted(n for _, _, n in deployment.rows(PLAIN)) == list(range(12)) and moved["moved"]
+
+
+def test_what_comes_in_right_before_a_seal_is_in_the_segments_of_the_shard() -> None:
+    deployment = Deployment(6, shards=1)
+    shard = deployment.opened[0]
+    epoch = shard.open_producer(TENANT, PLAIN, "p").epoch
+    flush, sequences = shard.flush, iter(range(2))
+
+    def flush_and_append() -> int:
+        rows = flush()
+        for sequence in sequences:
+            shard.append(AppendRequest(TENANT, PLAIN, "p", epoch, sequence, body([sequence])))
+        return rows
+
+    shard.flush = flush_and_append  # type: ignore[method-assign]
+    shard.seal(2)
+    assert shard.manifest.wal_floor == 2 and shard.manifest.producers[TENANT, PLAIN, "p"].last_sequence == 1
+    with pytest.raises(Moved):
+        shard.append(AppendRequest(TENANT, PLAIN, "p", epoch, 2, body([2])))
+
+
+def test_positions_of_shards_that_go_are_known_to_those_that_stay() -> None:
+    deployment = Deployment(7, shards=4)
+    course = Course(deployment)
+    for number in range(8):
+        course.send(f"p{number}k")
+    course.drain()
+    deployment.store.begin(1)
+    deployment.finish()
+    course.check()
 
 
 def test_an_older_incarnation_of_a_producer_stays_fenced_after_the_change() -> None:

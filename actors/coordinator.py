@@ -12,6 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 import ray
 
+from actors.deleting import Deleting
 from actors.fleet import RayBackend
 from actors.keeper import Keeper
 from actors.placement import ShardPlan
@@ -30,6 +31,7 @@ from query.options import QueryAnswer, QueryOptions
 from query.stream_files import StreamFiles, stream_files, stream_segments
 from query.tasks import Task
 from storage.catalog import CatalogStore, StreamSettings
+from storage.deletes import DeleteStatus
 from storage.deployment import open_objects, spill_directory
 from storage.exports import export_iceberg
 from storage.iceberg.exported import Exported
@@ -82,6 +84,16 @@ class CoordinatorActor:
         self._queries = Queries(
             self._backend, executor, self._clock, self._catalog, self._snapshots, config.query_seconds_max
         )
+        self._deleting = Deleting(
+            self._backend,
+            self._queries,
+            self._catalog,
+            objects,
+            self._clock,
+            config.garbage_grace_s,
+            lambda: range(self._scaling.placements.next_shard),
+        )
+        self._deleting.start()
 
     @ray.method(concurrency_group="control")
     def info(self) -> dict[str, Any]:
@@ -189,11 +201,27 @@ class CoordinatorActor:
         """Flush every shard; returns the rows that went into segments."""
         return self._backend.flush(RETRY_SECONDS_DEFAULT)
 
+    @ray.method(concurrency_group="query")
+    def delete(self, tenant: str, stream: str, where: str) -> DeleteStatus:
+        """See actors.deleting.Deleting.begin."""
+        return self._deleting.begin(tenant, stream, where)
+
+    @ray.method(concurrency_group="query")
+    def count(self, tenant: str, stream: str, where: str) -> int:
+        """How many events a delete would remove now."""
+        return self._queries.delete_of(tenant, stream, where).matched
+
+    @ray.method(concurrency_group="control")
+    def deletes(self, tenant: str) -> list[DeleteStatus]:
+        """See actors.deleting.Deleting.all."""
+        return self._deleting.all(tenant)
+
     @ray.method(concurrency_group="control")
     def take_snapshot(self, tenant: str | None, name: str, ttl_s: float | None) -> SnapshotSummary:
         """See storage.named_snapshots.NamedSnapshots.take."""
         shards = [ShardId(number) for number in self._backend.shards]
-        return self._snapshots.take(tenant, name, ttl_s, shards, self.flush)
+        with self._deleting.lock:  # a delete that is over must not miss the snapshot that is just being taken
+            return self._snapshots.take(tenant, name, ttl_s, shards, self.flush)
 
     @ray.method(concurrency_group="control")
     def snapshots(self, tenant: str | None) -> list[SnapshotSummary]:

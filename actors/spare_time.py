@@ -1,4 +1,4 @@
-"""Owns the thread of a shard's process that compacts in its spare time, and collects garbage. Decides nothing.
+"""Owns what a shard's process does in its spare time: a thread compacts and collects garbage. Decides nothing.
 
 With compactor actors it leaves the merging to them, and gives out the jobs.
 """
@@ -9,18 +9,21 @@ import threading
 from typing import Any
 
 from core.clock import Clock
-from core.limits import COMPACTION_LOOK_S, COMPACTION_POLL_S
+from core.errors import Unavailable
+from core.limits import COMPACTION_LOOK_S, COMPACTION_POLL_S, DELETE_STEP_S
 from storage.compaction import Job, carry_out
 from storage.compaction_jobs import CompactionJobs
 from storage.compaction_pace import Pace, Stopped
 from storage.compaction_plan import CompactionRules
+from storage.deletes import Delete
 from storage.deployment import ShardConfig, open_objects, segment_files
+from storage.erasure import Eraser, Matches
 from storage.replacement import Replacement
 from storage.shard_host import ShardHost
 
 
 class SpareTime:
-    """Compaction in one shard's process."""
+    """Compaction and erasing in one shard's process."""
 
     def __init__(self, config: ShardConfig, host: ShardHost, clock: Clock) -> None:
         self._config, self._host, self._clock = config, host, clock
@@ -29,7 +32,7 @@ class SpareTime:
         self._jobs = CompactionJobs(CompactionRules(), self._objects, clock)
         self._stopping = threading.Event()
         self._pace = Pace(clock, self._stopping.wait)
-        self.used = self._pace.used
+        self._erase_pace = Pace(clock, self._stopping.wait)
         self._collect_at_s = 0.0
         self._thread = threading.Thread(target=self._loop, name="compact", daemon=True)
 
@@ -43,6 +46,29 @@ class SpareTime:
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
+
+    def used(self) -> None:
+        """Somebody asked the shard for something, right now."""
+        self._pace.used()
+        self._erase_pace.used()
+
+    def erase(self, delete: Delete, matches: Matches) -> tuple[int, int]:
+        """Go on with a delete; of the segments that it concerns, how many are done and how many are left.
+
+        Raises Unavailable while the shard does not serve, and as Eraser.erase.
+        """
+        shard = self._host.serving
+        if shard is None:
+            raise Unavailable("the shard does not serve: try again")
+        self._erase_pace.resume()
+        eraser = Eraser(shard, self._objects, self._files.path, self._clock, self._erase_pace.pause)
+        try:
+            eraser.erase(delete.concerned(shard.manifest.segments), delete.id, matches, DELETE_STEP_S)
+        except Stopped as error:
+            raise Unavailable("the shard is about to end: try again") from error
+        segments = shard.manifest.segments
+        left = len(delete.concerned(segments))
+        return len(delete.reached(segments)) - left, left
 
     def take(self) -> Job | None:
         """See CompactionJobs.take; None while the shard does not serve."""

@@ -89,6 +89,7 @@ COMPACTION_GROUP_BYTES_MAX = 128 * MIB  # a row group before it is encoded: wide
 DELETES_PENDING_MAX = 100  # of a tenant: each is a condition on every row of its stream until it is done
 DELETES_DONE_KEPT = 1_000  # with their proofs
 DELETE_STEP_S = 2.0  # how long a shard looks through segments at a time, beside everything else
+DELETE_POLL_S = 0.2  # how often a client asks whether a delete is done
 DELETE_LOOK_S = 0.5  # how often a coordinator goes on with deletes
 DELETE_HELD_LOOK_S = 30.0  # how often it looks whether named snapshots let go of files
 DELETE_RETRY_S = 2.0  # pause after a step of a delete that failed

@@ -15,10 +15,11 @@ from core.append import LEVELS
 from core.clock import Clock, SystemClock
 from core.errors import InvalidRequest, InvalidSettings, Unavailable
 from core.ids import check_name, check_producer_id
-from core.limits import SCALE_POLL_S, SCALE_WAIT_S_DEFAULT
+from core.limits import DELETE_POLL_S, QUERY_SECONDS_MAX, SCALE_POLL_S, SCALE_WAIT_S_DEFAULT
 from ingest.routing import SpreadSender, producer_sender
 from ingest.sender import Sent
 from ingest.shredded import Shredded, ShredSettings
+from malamute.deletion import Deletion, deletion_of
 from malamute.producer import Producer
 from malamute.questions import Questions
 from malamute.receipt import Receipt
@@ -26,6 +27,7 @@ from malamute.snapshot import Snapshot, snapshot_of, ttl_us
 from malamute.status import Status
 from query.stream_files import StreamFiles
 from storage.catalog import StreamSettings
+from storage.deletes import DONE
 from storage.iceberg.exported import Exported
 
 
@@ -120,6 +122,33 @@ class Client(Questions):
     def drop_snapshot(self, name: str) -> None:
         """Let go of a snapshot and of the files that nothing else needs. Raises NotFound."""
         self._ask("drop_snapshot", self._tenant, name)
+
+    def delete(self, stream: str, *, where: str, wait_s: float | None = None) -> Deletion:
+        """Delete the events that meet `where`, a condition in SQL, and are there now; see docs/deletes.md.
+
+        No query that starts after this returned shows them. They are rewritten away in the background: deletes() shows
+        how far that is. With `wait_s` returns when it is done, or raises Unavailable after so many seconds, with the
+        reason; it goes on then. Raises InvalidQuery (the condition, with line and column), NotFound (the stream),
+        UnknownOutcome (it may have begun: look at deletes(); a second one does no harm).
+        """
+        begun = self._ask("delete", self._tenant, stream, where, timeout_s=QUERY_SECONDS_MAX)
+        deletion = deletion_of(begun)
+        deadline_s = self._clock.steady_s() + (wait_s or 0.0)
+        while wait_s is not None and deletion.state != DONE:
+            if self._clock.steady_s() > deadline_s:
+                raise Unavailable(f"delete {deletion.id} is not done after {wait_s:g} s: {deletion.reason}")
+            time.sleep(DELETE_POLL_S)
+            (deletion,) = [one for one in self.deletes() if one.id == deletion.id]
+        return deletion
+
+    def matching(self, stream: str, *, where: str) -> int:
+        """How many events delete() would remove now. Raises as delete()."""
+        count: int = self._ask("count", self._tenant, stream, where, timeout_s=QUERY_SECONDS_MAX)
+        return count
+
+    def deletes(self) -> list[Deletion]:
+        """The tenant's deletes, those under way and the last that are done, oldest first."""
+        return [deletion_of(status) for status in self._ask("deletes", self._tenant)]
 
     def status(self) -> Status:
         """The numbers of every shard and of the coordinator."""

@@ -9,6 +9,7 @@ from query.attempt import Attempt, Attempted
 from query.dispatch import Fleet
 from query.fragment import Leaf
 from query.holdings import Told
+from storage.deletes import Delete
 from storage.stream_settings import StreamSettings
 
 
@@ -53,3 +54,6 @@ class Streams(Protocol):
 
     def streams(self, tenant: str) -> Sequence[StreamSettings]:
         """The streams, read anew."""
+
+    def deletes(self) -> Sequence[Delete]:
+        """All deletes, of all tenants."""

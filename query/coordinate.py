@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from core.clock import Clock
 from core.errors import BudgetExceeded, InvalidQuery, NotFound
-from core.ids import nearest
+from core.ids import check_name, nearest
 from core.limits import (
     PROGRESS_SEGMENTS_MAX,
     QUERIES_RUNNING_MAX,
@@ -35,8 +35,9 @@ from query.catalog import describe_stream
 from query.course import Course, Surroundings, check_result
 from query.executor import Executor
 from query.explain import explained
-from query.fragment import DistributedPlan
-from query.holdings import Ledger, merged_shape
+from query.fragment import DistributedPlan, Leaf
+from query.hidden import Hiding, check_hidden, counting, finding, hidden_events, in_where, parse_where, referenced
+from query.holdings import Ledger, merged_shape, visible_ends
 from query.mistakes import located
 from query.options import QueryAnswer, QueryOptions
 from query.parse import DESCRIBE, EXPLAIN, EXPLAIN_ANALYZE, SELECT, SHOW, Statement
@@ -44,6 +45,7 @@ from query.past import Past, Snapshots
 from query.planner import Planner
 from query.result_cache import ResultCache
 from query.tasks import Task
+from storage.deletes import Delete
 from storage.named_snapshot_format import NamedSnapshot
 from storage.stream_settings import StreamSettings
 
@@ -66,6 +68,7 @@ class Queries:
         self._around = Surroundings(backend, executor, clock, Ledger(), Planner(executor, clock), Past())
         self._streams = streams
         self._snapshots = snapshots
+        self._hiding = Hiding(streams)
         self._seconds_max = seconds_max
         self._results: ResultCache[QueryAnswer] = ResultCache(RESULT_CACHE_BYTES)
         self._admission = Admission(
@@ -141,6 +144,43 @@ class Queries:
             course.pins -= {task.shard for task in course.tasks if task.memtable}
             return course.plan, course.tasks, course.id
 
+    # --- deletes --------------------------------------------------------------------------------------------------
+
+    def delete_of(self, tenant: str, stream: str, where: str) -> Delete:
+        """The delete of what meets `where` now, not yet begun. Raises InvalidQuery, with the place in `where`, and as
+        answer().
+        """
+        statement = parse_where(check_name("stream", stream), where)
+        try:
+            with self._course(counting(stream, where), None, tenant, QueryOptions()) as course:
+                course.take_snapshot()
+                course.prepare(TASK_SEGMENTS_MAX, TASK_ROWS_MAX)
+                course.run_all()
+                matched = course.merged(0.0, False).table.column(0)[0].as_py()
+                shape, attribute = merged_shape(course.holdings[stream]), course.settings[stream].timestamp
+                bounds = visible_ends(course.holdings[stream])
+        except InvalidQuery as error:
+            raise in_where(error, where) from error
+        read = referenced(statement, shape, attribute)
+        paths = {path: tuple(sorted(kinds)) for path, kinds in read.paths.items()}
+        delete = Delete(0, tenant, stream, where, bounds, 0, matched, paths, read.has_rest)
+        check_hidden(hidden_events(delete, attribute), self._around.executor)
+        return delete
+
+    def leaf_of(self, delete: Delete) -> Leaf:
+        """See query.hidden.finding."""
+        (settings,) = [stream for stream in self._streams.streams(delete.tenant) if stream.name == delete.stream]
+        return finding(delete, settings.timestamp, self._around.executor)
+
+    def remaining(self, delete: Delete, past: NamedSnapshot | None = None) -> int:
+        """How many events of a delete are stored now, or in a named snapshot of its tenant, whether hidden or not."""
+        with self._course(counting(delete.stream, "FALSE"), None, delete.tenant, QueryOptions()) as course:
+            course.past = past
+            course.take_snapshot()
+            course.prepare_leaf(self.leaf_of(delete))
+            course.run_all()
+            return sum(table.num_rows for answer in course.answers for table in answer.result.tables)
+
     def cancel(self, tenant: str, query_id: str) -> bool:
         """Stop the queries that `tenant` calls so; False when none runs here."""
         with self._lock:
@@ -165,8 +205,10 @@ class Queries:
         past = self._snapshots.get(tenant, options.at) if isinstance(options.at, str) else None
         settings = self._settings(tenant, statement, past)
         check_streams(statement, settings)
+        read = {stream: settings[stream] for stream in statement.streams}
+        hidden = self._hiding.of(tenant, read, in_snapshot=past is not None)
         deadline_s = clock.steady_s() + options.timeout_s
-        course = Course(self._around, tenant, question, options, deadline_s, statement, settings, past)
+        course = Course(self._around, tenant, question, options, deadline_s, statement, settings, past, hidden)
         key = (tenant, options.query_id, id(course))
         finished = False
         with self._lock:
@@ -260,6 +302,7 @@ class Queries:
             self._around.planner.parse(question, None),
             course.settings,
             course.past,
+            course.hidden,
         )
         finished = False
         try:

@@ -8,18 +8,20 @@ from __future__ import annotations
 import secrets
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import pyarrow as pa
 
 from core.clock import Clock
 from core.errors import BudgetExceeded, InvalidQuery
+from core.limits import TASK_ROWS_MAX, TASK_SEGMENTS_MAX
 from query.attempt import Attempt, by_shard, unchanged
 from query.backend import Backend
 from query.dispatch import Answer, Dispatcher
 from query.executor import Executor
 from query.fragment import CONSTANT, TOP_N, DistributedPlan, Leaf, LeafResult, LeafStats
+from query.hidden import HiddenEvents, hide
 from query.holdings import Holding, Ledger, take_snapshot, visible_ends
 from query.merge import run_merge
 from query.options import PARTIAL, QueryAnswer, QueryOptions
@@ -63,6 +65,7 @@ class Course:
     statement: Statement
     settings: Mapping[str, StreamSettings]
     past: NamedSnapshot | None = None  # what is read instead of what the shards hold now
+    hidden: tuple[HiddenEvents, ...] = ()  # as it was before any snapshot is taken
     id: str = field(default_factory=lambda: secrets.token_hex(8))
     stopped: BudgetExceeded | None = None
     holdings: dict[str, list[Holding]] = field(default_factory=dict)
@@ -129,6 +132,7 @@ class Course:
         self.plan = self.around.planner.plan(self.question, self.statement, self.holdings, self.settings)
         if isinstance(self.options.at, int):
             self.plan = stored_until(self.plan, self.options.at)
+        self.plan = hide(self.plan, self.hidden)
         if self.plan.leaf.scans:
             self.pruned = prune(self.plan.leaf, self.holdings)
             if self.plan.kind == TOP_N:
@@ -136,6 +140,12 @@ class Course:
             self.tasks = make_tasks(self.pruned, self._readers(), segments_max, rows_max)
             if len(self.tasks) == 1 and not (pieces and self.plan.piecewise) and self._is_quick():
                 self.plan = self.plan.whole()
+
+    def prepare_leaf(self, leaf: Leaf) -> None:
+        """Have the tasks of a leaf that is no question's, over all that the snapshot holds of its streams."""
+        self.plan = replace(_UNPLANNED, leaf=leaf)
+        self.pruned = prune(leaf, self.holdings)
+        self.tasks = make_tasks(self.pruned, self._readers(), TASK_SEGMENTS_MAX, TASK_ROWS_MAX)
 
     def _readers(self) -> Sequence[str]:
         """The workers that read segments; () when every shard reads its own."""
@@ -220,7 +230,7 @@ class Course:
     def _key(self, holdings: Mapping[str, Sequence[Holding]]) -> Key:
         identities = tuple((stream, tuple(held.identity for held in holdings[stream])) for stream in self._streams)
         settings = tuple(self.settings[stream] for stream in self._streams)
-        return (self.tenant, self.question, self.options.at, identities, settings)
+        return (self.tenant, self.question, self.options.at, identities, settings, self.hidden)
 
     def _ask_for(
         self, believed: Mapping[str, Sequence[Holding]], tasks: Mapping[int, Task]

@@ -14,8 +14,8 @@ from typing import Any, Final
 from core.clock import Clock
 from core.errors import Corrupt, InvalidRequest, NotFound, Unavailable
 from core.ids import check_name, nearest
-from core.limits import DELETES_DONE_KEPT, MANIFEST_VERSIONS_KEPT
-from storage.deletes import Delete, delete_from_plain, delete_to_plain
+from core.limits import DELETES_DONE_KEPT, DELETES_PENDING_MAX, MANIFEST_VERSIONS_KEPT
+from storage.deletes import Delete, delete_from_plain, delete_to_plain, pending
 from storage.envelope import seal, unseal
 from storage.keys import CATALOG_PREFIX, catalog_key, version_of
 from storage.objects import AlreadyExists, ObjectStore
@@ -157,13 +157,21 @@ class CatalogStore:
             known = self._known
         return known.deletes if known.version else self.load().deletes
 
-    def add_delete(self, tenant: str, stream: str, where: str, bounds: Mapping[int, int]) -> Delete:
-        """Begin a delete: whoever asks deletes() afterwards finds it. Raises Unavailable, UnknownOutcome."""
-        now_us = self._clock.now_us()
+    def add_delete(self, delete: Delete) -> Delete:
+        """Begin a delete, under a number of its own: whoever asks deletes() afterwards finds it.
+
+        Raises InvalidRequest (too many), Unavailable, UnknownOutcome.
+        """
 
         def begun(catalog: Catalog) -> Delete:
-            number = 1 + max((delete.id for delete in catalog.deletes), default=0)
-            return Delete(number, tenant, stream, where, bounds, now_us)
+            number = 1 + max((known.id for known in catalog.deletes), default=0)
+            waiting = sum(known.tenant == delete.tenant for known in pending(catalog.deletes))
+            if waiting >= DELETES_PENDING_MAX:
+                raise InvalidRequest(
+                    f"{waiting} deletes are under way, {DELETES_PENDING_MAX} are allowed: put conditions together, as "
+                    "in usr.id IN (1, 2), or wait until some are done"
+                )
+            return replace(delete, id=number, created_at_us=self._clock.now_us())
 
         return self._change_delete(begun)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -190,6 +190,27 @@ def leased_names(objects: ObjectStore, now_us: int) -> set[str]:
     """
     held = _held(objects, SNAPSHOTS_PREFIX)
     return set().union(*(names for summary, names in held if _is_leased(summary, now_us)))
+
+
+def snapshots_of_stream(
+    objects: ObjectStore, now_us: int, tenant: str, stream: str
+) -> Iterator[tuple[str, NamedSnapshot]]:
+    """Key and content, of `tenant` alone, of every named snapshot that holds files of a stream at `now_us`.
+
+    Raises Corrupt, Unavailable: then nobody knows what is held.
+    """
+    for info in objects.list(SNAPSHOTS_PREFIX):
+        try:
+            data = objects.get(info.key)
+        except NotFound:
+            continue  # dropped since
+        summary, _ = decode_summary(data, f"snapshot {info.key!r}")
+        if summary.tenant not in (None, tenant) or not _is_leased(summary, now_us):
+            continue
+        snapshot = decode_snapshot(data, f"snapshot {info.key!r}")
+        manifests = tuple(of_tenant(manifest, tenant) for manifest in snapshot.manifests)
+        if any(segment.stream == stream for manifest in manifests for segment in manifest.segments):
+            yield info.key, replace(snapshot, tenant=tenant, manifests=manifests)
 
 
 def is_expired(snapshot: NamedSnapshot | SnapshotSummary, now_us: int) -> bool:

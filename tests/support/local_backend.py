@@ -149,12 +149,16 @@ class FixedStreams:
 
     def __init__(self, streams: Sequence[Any]) -> None:
         self._streams = tuple(streams)
+        self.pending: list[Any] = []  # deletes
 
     def known_streams(self, tenant: str) -> Sequence[Any]:
         return self._streams
 
     def streams(self, tenant: str) -> Sequence[Any]:
         return self._streams
+
+    def deletes(self) -> Sequence[Any]:
+        return self.pending
 
 
 class FixedSnapshots:

@@ -68,7 +68,7 @@ class Life:
         """Go on with the oldest delete; whether it is over."""
         delete, meets = self.pending[0]
         self.shard.flush()
-        concerned = [segment for segment in self.shard.manifest.segments if delete.concerns(segment)]
+        concerned = delete.concerned(self.shard.manifest.segments)
         if concerned:
             eraser = Eraser(self.shard, self.objects, self.bytes_of, self.clock, lambda: None)
             eraser.erase(concerned, delete.id, lambda segment: self.matches(segment, delete, meets), seconds)
@@ -151,7 +151,7 @@ def test_a_merge_of_what_was_looked_through_and_what_was_not_is_looked_through_a
     life.step()
     assert life.compaction.run() == 1
     (merged,) = life.shard.manifest.segments
-    assert (merged.deleted_through, delete.concerns(merged)) == (0, True)
+    assert (merged.deleted_through, delete.concerned([merged])) == (0, [merged])
     finished(life)
     life.check()
     (merged,) = life.shard.manifest.segments

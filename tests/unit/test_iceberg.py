@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from pyiceberg.expressions import And, EqualTo, GreaterThanOrEqual, LessThan
 from pyiceberg.table import StaticTable
 
-from core.errors import Corrupt, InvalidRequest, Unavailable
+from core.errors import Corrupt, InvalidRequest, InvalidSettings, Unavailable
 from core.ids import ShardId
 from storage.deployment import ShardConfig
 from storage.exports import export_iceberg
@@ -243,3 +244,9 @@ def test_an_export_never_goes_between_the_files_of_the_store(lake: Lake, locatio
 def test_a_relative_location_is_refused(lake: Lake) -> None:
     with pytest.raises(InvalidRequest, match="relative"):
         export_iceberg(config(lake.store.directory), "default", "logs", [], "ice")
+
+
+def test_where_pyiceberg_is_missing_it_is_said_how_to_get_it(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "storage.iceberg.export", None)
+    with pytest.raises(InvalidSettings, match=r"pip install 'malamute\[iceberg\]'"):
+        export_iceberg(config(lake.store.directory), "default", "logs", [], None)

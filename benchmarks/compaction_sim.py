@@ -67,17 +67,19 @@ class _Window:
     def __init__(self, day: int) -> None:
         self.day = day
         self.segments: dict[str, Segment] = {}
-        self.finished: list[Segment] = []  # on the last level: planned no more
+        self.finished: list[tuple[float, float]] = []  # the ranges of those on the last level: planned no more
         self.changed_s = 0.0
 
     def add(self, segment: Segment, rules: CompactionRules) -> None:
         if segment.level == rules.levels_max and rules.fill([segment]) > 0.5:
-            self.finished.append(segment)
+            self.finished.append((segment.first_key[0], segment.last_key[0]))
         else:
             self.segments[segment.name] = segment
 
-    def all(self) -> list[Segment]:
-        return [*self.segments.values(), *self.finished]
+    def ranges(self) -> list[tuple[float, float]]:
+        """The range of keys of each segment."""
+        waiting = self.segments.values()
+        return [*self.finished, *((s.first_key[0], s.last_key[0]) if s.level else (0.0, 1.0) for s in waiting)]
 
     def merges(self, rules: CompactionRules, now_s: float) -> list[Merge]:
         cold = now_s > (self.day + 1) * 86_400 + COMPACTION_COLD_S and now_s - self.changed_s >= COMPACTION_COLD_S
@@ -106,8 +108,9 @@ class Simulation:
                 break
             self._flush(now_s, round(step_s / traffic.between_flushes_s))
             self._compact(now_s)
-        segments = [segment for window in self._windows.values() for segment in window.all()]
-        seen.by_level = Counter(segment.level for segment in segments)
+        for window in self._windows.values():
+            seen.by_level.update(segment.level for segment in window.segments.values())
+            seen.by_level[self._rules.levels_max] += len(window.finished)
         seen.depth = self._depth()
         return seen
 
@@ -172,11 +175,11 @@ class Simulation:
         """The share of the segments of a window that hold a key, on average."""
         shares = []
         for window in self._windows.values():
-            segments = window.all()
+            ranges = window.ranges()
             for _ in range(_SAMPLES):
                 key = self._rng.random()
-                held = sum(not s.level or s.first_key[0] <= key <= s.last_key[0] for s in segments)
-                shares.append(held / len(segments))
+                held = sum(first <= key <= last for first, last in ranges)
+                shares.append(held / len(ranges))
         return sum(shares) / len(shares)
 
 

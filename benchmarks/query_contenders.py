@@ -27,7 +27,7 @@ _FLUSH_AGE_S: Final = 3600  # what is to stay in the memtables stays there until
 
 
 class Malamute:
-    """An embedded deployment with the default settings, but no flush by age."""
+    """An embedded deployment with the default settings, but no flush by age, and no merges: DuckDB reads its files."""
 
     name = MALAMUTE
 
@@ -35,7 +35,8 @@ class Malamute:
         self.storage = directory / "malamute"
         self.config = directory / "bench.yaml"
         self._deployment = f"bench-{directory.name.rpartition('-')[2].lower()}"
-        self.config.write_text(f"name: {self._deployment}\nflush:\n  age_s: {_FLUSH_AGE_S}\n")
+        settings = f"flush:\n  age_s: {_FLUSH_AGE_S}\ncompaction:\n  enabled: false\n"
+        self.config.write_text(f"name: {self._deployment}\n{settings}")
         self._connect()
         self.client.write("tiny", [{"service": "a", "message": "hello"}])
         self.words = self._answers("SELECT count(*) FROM tiny WHERE matches('hello')")
@@ -61,7 +62,7 @@ class Malamute:
 
     def segments(self, stream: str) -> list[Path]:
         """The Parquet files of a stream."""
-        return sorted(self.storage.glob(f"shards/*/segments/default/{stream}/*.parquet"))
+        return sorted(Path(path) for path in self.client.files(stream).paths)
 
     def forget(self) -> None:
         """Start anew on the same storage, without anything that processes or their cache directories remembered."""

@@ -74,15 +74,15 @@ def merge_segments(
 ) -> Iterator[EncodedSegment]:
     """Merge `segments` of one stream into at most `pieces` segments of disjoint ranges of the sort key.
 
-    `cold` is as storage.encodings has it.
-
-    `pause` is called between steps of some milliseconds. When all have been taken, what came out was compared with what
-    went in: raises Corrupt when an input is not what its manifest says, InvariantViolation when an output is not.
+    `cold` is as storage.encodings has it, `pause` is called between steps of some milliseconds. When all have been
+    taken, what came out was compared with what went in: raises Corrupt when an input is not what its manifest says,
+    InvariantViolation when an output is not.
     """
     with ExitStack() as stack:
-        inputs = [MergeInput(segment, open_segment) for segment in segments]
-        for source in inputs:
-            stack.callback(source.close)
+        inputs = []
+        for segment in segments:
+            inputs.append(MergeInput(segment, open_segment))
+            stack.callback(inputs[-1].close)
         yield from _Merge(inputs, settings, shard, pause, cold).outputs(pieces)
 
 

@@ -53,7 +53,10 @@ class CompactionRules:
     def fill(self, segments: Iterable[Segment]) -> float:
         """How many segments of the target size the segments make."""
         counted = [(segment.rows, segment.bytes) for segment in segments]
-        rows, size = sum(rows for rows, _ in counted), sum(size for _, size in counted)
+        return self.fill_of(sum(rows for rows, _ in counted), sum(size for _, size in counted))
+
+    def fill_of(self, rows: int, size: int) -> float:
+        """How many segments of the target size so many rows and bytes make."""
         return max(rows / self.rows_target, size / self.bytes_target)
 
 
@@ -149,11 +152,13 @@ def _parts(segments: Sequence[Segment], rules: CompactionRules) -> list[list[Seg
     """The segments, in their order, as many at a time as one merge takes."""
     parts: list[list[Segment]] = []
     part: list[Segment] = []
+    rows = size = 0
     for segment in segments:
         part.append(segment)
-        if len(part) == rules.inputs_max or rules.fill(part) >= rules.level_factor:
+        rows, size = rows + segment.rows, size + segment.bytes
+        if len(part) == rules.inputs_max or rules.fill_of(rows, size) >= rules.level_factor:
             parts.append(part)
-            part = []
+            part, rows, size = [], 0, 0
     return [*parts, part] if part else parts
 
 

@@ -35,7 +35,7 @@ from storage.deletes import DeleteStatus
 from storage.deployment import open_objects, spill_directory
 from storage.exports import export_iceberg
 from storage.iceberg.exported import Exported
-from storage.named_snapshot_format import SnapshotSummary
+from storage.named_snapshot_format import NamedSnapshot, SnapshotSummary
 from storage.named_snapshots import NamedSnapshots
 from storage.open_objects import object_requests
 from storage.placements import PlacementStore
@@ -170,17 +170,25 @@ class CoordinatorActor:
         return self._queries.parts(text, parameters, tenant, options)
 
     @ray.method(concurrency_group="query")
-    def files(self, tenant: str, stream: str) -> StreamFiles:
+    def files(self, tenant: str, stream: str, at: str | None) -> StreamFiles:
         """See query.stream_files."""
-        self._catalog.get(tenant, stream)
-        return stream_files(self._backend, tenant, stream, self._config.url)
+        return stream_files(self._backend, tenant, stream, self._config.url, self._past(tenant, stream, at))
 
     @ray.method(concurrency_group="query")
-    def export_iceberg(self, tenant: str, stream: str, location: str | None) -> Exported:
+    def export_iceberg(self, tenant: str, stream: str, location: str | None, at: str | None) -> Exported:
         """See storage.exports."""
-        self._catalog.get(tenant, stream)
-        segments, _ = stream_segments(self._backend, tenant, stream)
+        segments, _ = stream_segments(self._backend, tenant, stream, self._past(tenant, stream, at))
         return export_iceberg(self._config, tenant, stream, segments, location)
+
+    def _past(self, tenant: str, stream: str, at: str | None) -> NamedSnapshot | None:
+        """The snapshot named `at`. Raises NotFound when the stream is not in it, or is not there now without a name."""
+        if at is None:
+            self._catalog.get(tenant, stream)
+            return None
+        past = self._snapshots.get(tenant, at)
+        if stream not in past.catalog.tenants.get(tenant, {}):
+            raise NotFound(f"stream {stream!r} is not in snapshot {at!r}")
+        return past
 
     @ray.method(concurrency_group="control")
     def cancel(self, tenant: str, query_id: str) -> bool:

@@ -167,12 +167,14 @@ def search(
 
 
 Flush = Annotated[bool, typer.Option("--flush", help="first write into files what is in memory")]
+AtSnapshot = Annotated[str | None, typer.Option("--at", metavar="SNAPSHOT", help="the files of a named snapshot")]
 
 
 @app.command()
 def files(
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="whose files", show_default=False)],
     flush: Flush = False,
+    at: AtSnapshot = None,
     as_json: Annotated[bool, typer.Option("--json", help="with numbers, for programs")] = False,
     address: Address = None,
     storage: Storage = None,
@@ -182,7 +184,7 @@ def files(
     from malamute.commands import files as command
     from malamute.commands.store import Choice
 
-    command.run(Choice(address, storage, name), stream, flush, as_json)
+    command.run(Choice(address, storage, name), stream, flush, at, as_json)
 
 
 @app.command()
@@ -194,6 +196,7 @@ def export(
         typer.Option("--to", metavar="LOCATION", help="a directory or URL  [default: STORAGE/iceberg/TENANT/STREAM]"),
     ] = None,
     flush: Flush = False,
+    at: AtSnapshot = None,
     as_json: Annotated[bool, typer.Option("--json", help="what was done, for programs")] = False,
     address: Address = None,
     storage: Storage = None,
@@ -203,7 +206,7 @@ def export(
     from malamute.commands import export as command
     from malamute.commands.store import Choice
 
-    command.run(Choice(address, storage, name), stream, iceberg, to, flush, as_json)
+    command.run(Choice(address, storage, name), stream, iceberg, to, flush, at, as_json)
 
 
 @app.command()

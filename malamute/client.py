@@ -186,21 +186,27 @@ class Client(Questions):
         rows: int = self._ask("flush", timeout_s=600.0)
         return rows
 
-    def files(self, stream: str, *, flush: bool = False) -> StreamFiles:
+    def files(self, stream: str, *, flush: bool = False, at: str | None = None) -> StreamFiles:
         """The Parquet files of a stream at one snapshot, for other readers; see docs/files.md.
 
         A pattern such as `*.parquet` is no substitute: it also finds files that do not count yet, or no longer.
-        `flush` first writes into files what is in memory. Raises NotFound (the stream).
+        `flush` first writes into files what is in memory. `at` names a snapshot, whose files stay as long as it does.
+        Raises NotFound (the stream, the snapshot).
         """
         if flush:
             self.flush()
-        files: StreamFiles = self._ask("files", self._tenant, stream)
+        files: StreamFiles = self._ask("files", self._tenant, stream, at)
         return files
 
     def export_iceberg(
-        self, stream: str, location: str | os.PathLike[str] | None = None, *, flush: bool = False
+        self,
+        stream: str,
+        location: str | os.PathLike[str] | None = None,
+        *,
+        flush: bool = False,
+        at: str | None = None,
     ) -> Exported:
-        """Write Iceberg metadata over the files of a stream as they are now, without copying them; see docs/files.md.
+        """Write Iceberg metadata over the files that files() lists, without copying them; see docs/files.md.
 
         `location` is a directory or a URL, by default `<storage>/iceberg/<tenant>/<stream>`; a path is one of the
         machine where the coordinator runs. The next export to the same place adds a snapshot. Raises NotFound (the
@@ -211,7 +217,7 @@ class Client(Questions):
         place = None if location is None else os.fspath(location)
         if place is not None and "://" not in place:
             place = os.path.abspath(place)
-        exported: Exported = self._ask("export_iceberg", self._tenant, stream, place, timeout_s=600.0)
+        exported: Exported = self._ask("export_iceberg", self._tenant, stream, place, at, timeout_s=600.0)
         return exported
 
     def close(self) -> None:

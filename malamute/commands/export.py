@@ -12,14 +12,16 @@ from malamute.display import FAINT, files_text, remarks, results, rows_text
 _NAMES_SHOWN = 10
 
 
-def run(choice: Choice, stream: str, iceberg: bool, location: str | None, flush: bool, as_json: bool) -> None:
+def run(
+    choice: Choice, stream: str, iceberg: bool, location: str | None, flush: bool, at: str | None, as_json: bool
+) -> None:
     """Export, and print the metadata file that readers open; remarks go to stderr."""
     if not iceberg:
         raise InvalidRequest("say what the export is to be: --iceberg is what there is")
     results()
     err = remarks()
     with open_store(choice, err, create=False) as store:
-        exported = store.client.export_iceberg(stream, location, flush=flush)
+        exported = store.client.export_iceberg(stream, location, flush=flush, at=at)
     if as_json:
         json.dump(asdict(exported), results(), indent=2)
         results().write("\n")

@@ -9,12 +9,12 @@ from malamute.commands.store import Choice, open_store
 from malamute.display import FAINT, bytes_text, files_text, remarks, results, rows_text
 
 
-def run(choice: Choice, stream: str, flush: bool, as_json: bool) -> None:
+def run(choice: Choice, stream: str, flush: bool, at: str | None, as_json: bool) -> None:
     """Print the paths or URLs; what they hold, and what they do not, goes to stderr."""
     results()
     err = remarks()
     with open_store(choice, err, create=False) as store:
-        files = store.client.files(stream, flush=flush)
+        files = store.client.files(stream, flush=flush, at=at)
     if as_json:
         json.dump(asdict(files), results(), indent=2)
         results().write("\n")

@@ -51,6 +51,22 @@ def test_an_export_is_read_by_pyiceberg(shared_store, stream, tmp_path):
     assert sorted(paths) == sorted(shared_store.files(stream).paths)
 
 
+def test_the_files_of_a_snapshot_are_those_of_then(shared_store, stream, tmp_path):
+    shared_store.write(stream, events(0, 60))
+    shared_store.snapshot("then")
+    files = shared_store.files(stream)
+    shared_store.write(stream, events(60, 40))
+    assert shared_store.files(stream, flush=True).rows == 100
+    assert shared_store.files(stream, at="then") == files and files.rows == 60
+    exported = shared_store.export_iceberg(stream, tmp_path / "then", at="then")
+    assert StaticTable.from_metadata(exported.metadata).scan().count() == 60
+    shared_store.write(f"{stream}_later", events(0, 1))
+    with pytest.raises(malamute.NotFound, match="not in snapshot"):
+        shared_store.files(f"{stream}_later", at="then")
+    with pytest.raises(malamute.NotFound, match="never"):
+        shared_store.files(stream, at="never")
+
+
 def test_a_stream_that_is_not_there_has_no_files(shared_store):
     for ask in (shared_store.files, shared_store.export_iceberg):
         with pytest.raises(malamute.NotFound, match="nothing-here"):

@@ -12,11 +12,13 @@ from pathlib import Path
 
 from core.clock import Clock, ManualClock
 from storage.catalog import CatalogStore
+from storage.compaction_plan import CompactionRules
 from storage.fs import LocalFileSystem
 from storage.local_objects import LocalObjectStore
 from storage.shard import Shard
 from storage.storage_format import STORAGE_FORMAT, open_storage
 from storage.stream_settings import StreamSettings
+from tests.support.compacted import Compaction
 from tests.support.shards import STREAM, TENANT, append, open_on, open_on_objects
 
 HERE = Path(__file__).parent
@@ -26,6 +28,9 @@ PRESENT = f"format-{STORAGE_FORMAT}-indexed"
 PRESENT_OBJECT = f"format-{STORAGE_FORMAT}-object"
 # The same with ids of events: a manifest of format 2, which older releases refuse.
 PRESENT_IDS = f"format-{STORAGE_FORMAT}-ids"
+# The same with its segments merged: a manifest of format 3, with levels and removed segments.
+PRESENT_MERGED = f"format-{STORAGE_FORMAT}-merged"
+PRESENT_ALL = (PRESENT, PRESENT_OBJECT, PRESENT_IDS, PRESENT_MERGED)
 START_US = 1_700_000_000_000_000
 
 
@@ -59,6 +64,8 @@ def write(directory: Path, name: str) -> None:
     shard.flush()
     if name == PRESENT_OBJECT:
         shard = open_golden(directory, clock, name)  # leaves a fence
+    if name == PRESENT_MERGED:
+        Compaction(shard, objects, clock, CompactionRules(rows_target=20, inputs_max=2)).run()
     append(shard, "golden", epoch, 2, range(20, 25), position=b"twenty-five")
     if name == PRESENT_IDS:
         again = shard.open_producer(TENANT, STREAM, "again").epoch
@@ -67,7 +74,7 @@ def write(directory: Path, name: str) -> None:
 
 
 def main() -> int:
-    missing = [name for name in (PRESENT, PRESENT_OBJECT, PRESENT_IDS) if not (HERE / name).exists()]
+    missing = [name for name in PRESENT_ALL if not (HERE / name).exists()]
     for name in missing:
         directory = HERE / name
         write(directory, name)

@@ -13,7 +13,7 @@ from storage.fs import LocalFileSystem
 from storage.local_objects import LocalObjectStore
 from storage.segment_index import SegmentIndexes
 from storage.storage_format import open_storage
-from tests.golden.__main__ import PRESENT, PRESENT_IDS, PRESENT_OBJECT, START_US, open_golden, write
+from tests.golden.__main__ import PRESENT_ALL, PRESENT_IDS, PRESENT_MERGED, START_US, open_golden, write
 from tests.support.shards import STREAM, TENANT, append, stored_rows
 
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
@@ -21,7 +21,7 @@ STORES = sorted(GOLDEN.glob("format-*"))
 
 
 def test_there_is_one_of_the_present_format() -> None:
-    assert {GOLDEN / PRESENT, GOLDEN / PRESENT_OBJECT, GOLDEN / PRESENT_IDS} <= set(STORES)
+    assert {GOLDEN / name for name in PRESENT_ALL} <= set(STORES)
 
 
 @pytest.mark.parametrize("store", STORES, ids=lambda store: store.name)
@@ -36,7 +36,8 @@ def test_a_store_of_a_released_format_opens_with_all_it_holds(store: Path, tmp_p
     assert stored_rows(shard, objects) == [(number, number) for number in range(25)]
     indexes = SegmentIndexes(objects, 2**20)
     found = [indexes.get(segment) for segment in shard.snapshot(TENANT, STREAM).segments]
-    assert [index and index.rows for index in found] == ([None] * 2 if store.name == "format-1" else [(10,)] * 2)
+    rows = {"format-1": [None, None], PRESENT_MERGED: [(20,)]}.get(store.name, [(10,), (10,)])
+    assert [index and index.rows for index in found] == rows
     # The producer is where it was: what it sends again is known, what comes next is taken.
     assert append(shard, "golden", 1, 2, range(20, 25)).duplicate
     assert not append(shard, "golden", 1, 3, range(25, 30)).duplicate
@@ -50,7 +51,7 @@ def test_a_store_of_a_released_format_opens_with_all_it_holds(store: Path, tmp_p
     shard.close()
 
 
-@pytest.mark.parametrize("name", [PRESENT, PRESENT_OBJECT, PRESENT_IDS])
+@pytest.mark.parametrize("name", PRESENT_ALL)
 def test_the_present_code_writes_the_same_names(tmp_path: Path, name: str) -> None:
     """A change of what is written where is a change of the format."""
     write(tmp_path / "store", name)

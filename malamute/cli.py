@@ -316,6 +316,40 @@ def audit_producer(
     command.run(place_of(storage, config, wal_directory), tenant, stream, name, as_json)
 
 
+Where = Annotated[str, typer.Option("--where", metavar="CONDITION", help="such as 'usr.id = 42'", show_default=False)]
+
+
+@app.command()
+def delete(
+    stream: Annotated[str, typer.Argument(metavar="STREAM", help="whose events", show_default=False)],
+    where: Where,
+    sure: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="return when the events are gone from all segments")] = False,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Delete events for good: no query shows them from now on, and they are rewritten away."""
+    from malamute.commands import delete as command
+    from malamute.commands.store import Choice
+
+    command.run(Choice(address, storage, name), stream, where, sure, wait)
+
+
+@app.command()
+def deletes(
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object a line")] = False,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Show how far deletes are, and their proofs."""
+    from malamute.commands import delete as command
+    from malamute.commands.store import Choice
+
+    command.show(Choice(address, storage, name), as_json)
+
+
 snapshot = typer.Typer(no_args_is_help=True, help="Keep what is stored now under a name, for queries with --at.")
 app.add_typer(snapshot, name="snapshot")
 SnapshotName = Annotated[str, typer.Argument(metavar="NAME", help="of the snapshot", show_default=False)]

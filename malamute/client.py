@@ -127,14 +127,15 @@ class Client(Questions):
         """Delete the events that meet `where`, a condition in SQL, and are there now; see docs/deletes.md.
 
         No query that starts after this returned shows them. They are rewritten away in the background: deletes() shows
-        how far that is. With `wait_s` returns when it is done, or raises Unavailable after so many seconds, with the
-        reason; it goes on then. Raises InvalidQuery (the condition, with line and column), NotFound (the stream),
-        UnknownOutcome (it may have begun: look at deletes(); a second one does no harm).
+        how far that is. With `wait_s` returns when it is done, or nothing but named snapshots holds it up; raises
+        Unavailable after so many seconds, with the reason, and it goes on then. Raises InvalidQuery (the condition,
+        with line and column), NotFound (the stream), UnknownOutcome (it may have begun: look at deletes(); a second
+        one does no harm).
         """
         begun = self._ask("delete", self._tenant, stream, where, timeout_s=QUERY_SECONDS_MAX)
         deletion = deletion_of(begun)
         deadline_s = self._clock.steady_s() + (wait_s or 0.0)
-        while wait_s is not None and deletion.state != DONE:
+        while wait_s is not None and deletion.state != DONE and not deletion.held_by:
             if self._clock.steady_s() > deadline_s:
                 raise Unavailable(f"delete {deletion.id} is not done after {wait_s:g} s: {deletion.reason}")
             time.sleep(DELETE_POLL_S)

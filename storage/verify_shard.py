@@ -87,6 +87,7 @@ class _ShardCheck:
         self._manifests = ManifestStore(self._objects, ShardId(task.shard), task.place.clock)
         self._coverage = Coverage()
         self._verified: set[str] = set()
+        self._gaps: list[Range] = []
         self._streams: set[tuple[str, str]] | None = None
         if task.catalog is not None:
             self._streams = {(tenant, name) for tenant, streams in task.catalog.tenants.items() for name in streams}
@@ -99,7 +100,8 @@ class _ShardCheck:
             self._without_manifest(counted.count)
             return self._report, self._found
         self._segments(manifest, 0)
-        manifest = self._rest(manifest)
+        first, manifest = manifest, self._rest(manifest)
+        self._missing(manifest, settled=manifest.version == first.version)
         self._ids(manifest)
         self._orphans(manifest)
         self._report.live = self._report.live or is_served(self._place.directory)
@@ -156,7 +158,7 @@ class _ShardCheck:
             self._segment(segment, manifest, settled)
             self._task.on_segment(segment)
         self._coverage.settle(manifest.wal_floor)
-        self._gaps(self._coverage.take_gaps(), manifest)
+        self._gaps += self._coverage.take_gaps()
 
     def _segment(self, segment: Segment, manifest: Manifest, settled: int) -> None:
         found = Findings(self._task.shard)
@@ -199,13 +201,33 @@ class _ShardCheck:
         )
         self._found.add(DOUBLE, segment.name, message, _TWICE)
 
-    def _gaps(self, gaps: list[Range], manifest: Manifest) -> None:
-        if gaps:
+    def _missing(self, manifest: Manifest, settled: bool) -> None:
+        """Whether just as many events are in no segment as were erased on purpose; `settled`: nothing was meanwhile."""
+        missing, erased = count_of(self._gaps), self._erased()
+        where = manifest_prefix(self._task.shard)
+        if missing > erased:
+            but = f", {erased} of which were erased on purpose" if erased else ""
             message = (
-                f"{count_of(gaps)} events below the WAL floor {manifest.wal_floor} are in no segment: "
-                f"offsets {ranges_text(gaps)}"
+                f"{missing} events below the WAL floor {manifest.wal_floor} are in no segment{but}: "
+                f"offsets {ranges_text(self._gaps)}"
             )
-            self._found.add(GAP, manifest_prefix(self._task.shard), message, _LOST)
+            self._found.add(GAP, where, message, _LOST)
+        elif missing < erased and settled and not self._found.has(MISSING, UNREADABLE, CORRUPT):
+            message = f"it says that {erased} events were erased, {missing} are in no segment"
+            self._found.add(WRONG, where, message, "what was deleted may be there again: delete it once more")
+
+    def _erased(self) -> int:
+        """How many events of this shard were erased on purpose, by whoever had them then."""
+        shards = range(max((self._task.shard, *self._task.heirs)) + 1)
+        count = 0
+        for shard in shards if self._task.heirs else (self._task.shard,):
+            try:
+                manifest = ManifestStore(self._objects, ShardId(shard), self._place.clock).load()
+            except MalamuteError:
+                continue  # its own verification says so
+            erased = {} if manifest is None else manifest.erased
+            count += sum(rows for (origin, _), (rows, _) in erased.items() if origin == self._task.shard)
+        return count
 
     # --- WAL ------------------------------------------------------------------------------------------------------
 

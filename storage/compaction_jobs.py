@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from core.clock import Clock
-from core.errors import MalamuteError
+from core.errors import MalamuteError, Unavailable
 from core.limits import COMPACTION_LEASE_S, COMPACTION_LOOK_S, COMPACTION_RETRY_S
 from storage.compaction import Job, discard
 from storage.compaction_plan import CompactionRules, Merge, WindowKey, by_window, plan
@@ -94,16 +94,21 @@ class CompactionJobs:
             return job
 
     def finish(self, shard: Shard, replacement: Replacement) -> bool:
-        """Propose what a job came to; returns whether it was published. What was refused is deleted.
+        """Propose what a job came to; returns whether it was published. What was not is deleted.
 
-        Raises what Shard.replace raises: then it may be published or not, and nothing is deleted.
+        Raises what Shard.replace raises. But for Unavailable it may be published or not then, and nothing is deleted.
         """
         with self._lock:
             lease = self._leases.pop(replacement.job, None)
-        refusal = "its lease has ended" if lease is None else shard.replace(replacement)
+        outputs = [segment.name for segment in replacement.outputs]
+        try:
+            refusal = "its lease has ended" if lease is None else shard.replace(replacement)
+        except Unavailable:
+            discard(self._objects, outputs)
+            raise
         counters = self._counters
         if refusal is not None or lease is None:
-            discard(self._objects, [segment.name for segment in replacement.outputs])
+            discard(self._objects, outputs)
             with self._lock:
                 counters.refused += 1
                 counters.last_error = f"refused: {refusal}"

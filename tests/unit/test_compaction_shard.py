@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
 import pytest
 
 from core.clock import ManualClock
-from core.errors import InvariantViolation, Unavailable
+from core.errors import InvariantViolation, MalamuteError, Unavailable, UnknownOutcome
 from storage.compaction_jobs import CompactionJobs
 from storage.keys import index_key, segments_prefix
 from storage.manifest import ManifestStore
@@ -176,6 +177,44 @@ def test_a_failed_merge_leaves_nothing_and_is_left_alone_for_a_while() -> None:
     assert (status["compactions_failed"], status["last_compaction_error"]) == (1, "the disk is full")
     life.clock.advance(1_000)
     assert life.compaction.run() == 1
+    life.check()
+
+
+class Failing:
+    """Objects whose next manifest is not created."""
+
+    def __init__(self, objects: ObjectStore, error: type[MalamuteError]) -> None:
+        self._objects, self._error = objects, error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._objects, name)
+
+    def put_new(self, key: str, data: Any) -> None:
+        raise self._error("the answer was lost")
+
+
+@pytest.mark.parametrize("error", [Unavailable, UnknownOutcome])
+def test_a_replacement_that_is_not_published_leaves_nothing_and_a_doubtful_one_stays(
+    error: type[MalamuteError],
+) -> None:
+    life = Life()
+    life.flush(3)
+    before = life.files()
+    job = life.compaction.jobs.take(life.shard)
+    assert job is not None
+    merged = life.compaction.merged(job)
+    manifests = life.shard._manifests
+    manifests._objects = Failing(life.objects, error)
+    with pytest.raises(error):
+        life.compaction.jobs.finish(life.shard, merged)
+    manifests._objects = life.objects
+    doubtful = error is UnknownOutcome
+    assert (life.files() == before) != doubtful
+    # What was doubtful is settled by the next publish: it is there then, and nobody can merge its inputs again.
+    life.flush()
+    outputs = {segment.name for segment in merged.outputs}
+    assert ({segment.name for segment in life.shard.manifest.segments} >= outputs) == doubtful
+    life.compaction.run()
     life.check()
 
 

@@ -87,7 +87,9 @@ def _begin(snapshot: NamedSnapshot, target: ObjectStore) -> None:
         target.put_new(RESTORE_KEY, ticket)
         return
     if found != ticket:
-        raise InvalidRequest("another restore into the target was cut off: finish that one, or empty the target")
+        raise InvalidRequest(
+            "another restore, or a clone, into the target was cut off: restore that backup again, or empty the target"
+        )
     target.remove_unfinished("")
 
 

@@ -18,7 +18,7 @@ def open_storage(objects: ObjectStore, shards: int) -> int:
     Raises InvalidSettings (a restore into it was cut off), Corrupt (newer format, or not ours), Unavailable.
     """
     if _is_unfinished(objects):
-        raise InvalidSettings("a restore or clone into this storage was cut off: run the same command again")
+        raise InvalidSettings("a restore into this storage was cut off: run it again; after a clone, empty it first")
     wanted = {"malamute_format": STORAGE_FORMAT, "shards": shards}
     try:
         found = objects.get(FORMAT_KEY)
@@ -36,6 +36,15 @@ def open_storage(objects: ObjectStore, shards: int) -> int:
     if version > STORAGE_FORMAT:
         raise Corrupt(f"storage has format {version}, this release reads up to {STORAGE_FORMAT}: upgrade")
     return present_shards
+
+
+def shards_at_first(objects: ObjectStore) -> int | None:
+    """How many shards a storage began with, None when there is none yet; raises what open_storage raises."""
+    try:
+        objects.get(FORMAT_KEY)
+    except NotFound:
+        return None
+    return open_storage(objects, 1)
 
 
 def _is_unfinished(objects: ObjectStore) -> bool:

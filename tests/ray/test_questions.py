@@ -66,8 +66,11 @@ def test_a_second_look_takes_the_segments_from_kept_states(filled):
     filled.sql(text)  # who asks a second time may go on asking: from here on states are kept
     again = filled.sql(text)  # now() has moved on, so it is another question over the same segments
     assert again.to_pylist() == first.to_pylist() or numbers(again.to_arrow(), "m") == numbers(first.to_arrow(), "m")
-    assert again.stats["segments_cached"] == again.stats["segments"] > 0
-    assert again.stats["bytes_read"] == 0 and not again.stats["result_cached"]
+    assert not again.stats["result_cached"]
+    if filled.status().to_dict()["readers"]:
+        assert again.stats["segments_cached"] == again.stats["segments"] > 0 and again.stats["bytes_read"] == 0
+    else:  # one shard reads so few rows sooner than it looks for what is kept
+        assert again.stats["segments_read"] == again.stats["segments"] > 0 and again.stats["plan"] == "whole"
     fresh = filled.sql(text, cache=False)
     assert fresh.stats["segments_cached"] == 0
     assert numbers(fresh.to_arrow(), "m") == numbers(first.to_arrow(), "m")

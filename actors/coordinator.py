@@ -16,6 +16,7 @@ from actors.deleting import Deleting
 from actors.fleet import RayBackend
 from actors.keeper import Keeper
 from actors.placement import ShardPlan
+from actors.retaining import Retaining
 from actors.scaling import AutoscalePlan, Scaling
 from actors.scrubber import Scrubbing, ScrubPlan
 from core.append import Ack, AppendRequest
@@ -39,6 +40,7 @@ from storage.named_snapshot_format import NamedSnapshot, SnapshotSummary
 from storage.named_snapshots import NamedSnapshots
 from storage.open_objects import object_requests
 from storage.placements import PlacementStore
+from storage.retention import Retention
 
 GROUPS = {"query": COORDINATOR_QUERIES_MAX, "control": 4}
 _ENGINE_SHARE: Final = 0.75  # of a query's memory: what the leaves send is the rest, and the engine does not count it
@@ -94,6 +96,8 @@ class CoordinatorActor:
             lambda: range(self._scaling.placements.next_shard),
         )
         self._deleting.start()
+        self._retaining = Retaining(self._backend, self._queries, self._catalog, self._clock)
+        self._retaining.start()
 
     @ray.method(concurrency_group="control")
     def info(self) -> dict[str, Any]:
@@ -202,6 +206,7 @@ class CoordinatorActor:
         own["placement"] = self._scaling.status()
         own["requests"] = object_requests(self._config.url)
         own["keeper"] = self._keeper.status()
+        own["retention"] = self._retaining.status()
         return {"coordinator": own, **self._backend.status(), "scrub": self._scrubbing.status()}
 
     @ray.method(concurrency_group="control")
@@ -218,6 +223,16 @@ class CoordinatorActor:
     def count(self, tenant: str, stream: str, where: str) -> int:
         """How many events a delete would remove now."""
         return self._queries.delete_of(tenant, stream, where).matched
+
+    @ray.method(concurrency_group="control")
+    def set_retention(self, tenant: str, stream: str, retention: Retention) -> None:
+        """See storage.catalog.CatalogStore.set_retention."""
+        self._retaining.set(tenant, stream, retention)
+
+    @ray.method(concurrency_group="control")
+    def retentions(self, tenant: str) -> dict[str, Retention]:
+        """The retentions of a tenant by stream."""
+        return dict(self._catalog.retentions(tenant))
 
     @ray.method(concurrency_group="control")
     def deletes(self, tenant: str) -> list[DeleteStatus]:

@@ -34,6 +34,7 @@ from storage.deployment import ShardConfig, open_configured_shard
 from storage.open_objects import object_requests
 from storage.pins import Pins
 from storage.replacement import Replacement
+from storage.retention import Expired
 from storage.shard_host import ShardHost
 from storage.warm_up import warm_up
 
@@ -164,6 +165,11 @@ class ShardActor:
     def erase(self, delete: Delete, leaf: Leaf) -> tuple[int, int]:
         """Go on with a delete for a moment; how many of the segments that it concerns are done, and how many left."""
         return self._spare_time.erase(delete, offsets_found(self._worker, leaf, self._shard))
+
+    @ray.method(concurrency_group="erase")
+    def expire(self, names: Expired, leaf: Leaf | None) -> None:
+        """Remove segments that retention does not keep, and rewrite others without what `leaf` finds in them."""
+        self._spare_time.expire(names, offsets_found(self._worker, leaf, self._shard) if leaf is not None else None)
 
     @ray.method(concurrency_group="control")
     def flush(self) -> int:

@@ -6,6 +6,8 @@ With compactor actors it leaves the merging to them, and gives out the jobs.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from core.clock import Clock
@@ -19,6 +21,7 @@ from storage.deletes import Delete
 from storage.deployment import ShardConfig, open_objects, segment_files
 from storage.erasure import Eraser, Matches
 from storage.replacement import Replacement
+from storage.retention import Expired
 from storage.shard_host import ShardHost
 
 
@@ -57,18 +60,27 @@ class SpareTime:
 
         Raises Unavailable while the shard does not serve, and as Eraser.erase.
         """
+        with self._erasing() as eraser:
+            eraser.erase(delete.concerned(eraser.shard.manifest.segments), delete.id, matches, DELETE_STEP_S)
+            segments = eraser.shard.manifest.segments
+        left = len(delete.concerned(segments))
+        return len(delete.reached(segments)) - left, left
+
+    def expire(self, names: Expired, matches: Matches | None) -> None:
+        """Remove what retention does not keep, as far as it is still there; raises as erase()."""
+        with self._erasing() as eraser:
+            eraser.expire(names, matches, DELETE_STEP_S)
+
+    @contextmanager
+    def _erasing(self) -> Iterator[Eraser]:
         shard = self._host.serving
         if shard is None:
             raise Unavailable("the shard does not serve: try again")
         self._erase_pace.resume()
-        eraser = Eraser(shard, self._objects, self._files.path, self._clock, self._erase_pace.pause)
         try:
-            eraser.erase(delete.concerned(shard.manifest.segments), delete.id, matches, DELETE_STEP_S)
+            yield Eraser(shard, self._objects, self._files.path, self._clock, self._erase_pace.pause)
         except Stopped as error:
             raise Unavailable("the shard is about to end: try again") from error
-        segments = shard.manifest.segments
-        left = len(delete.concerned(segments))
-        return len(delete.reached(segments)) - left, left
 
     def take(self) -> Job | None:
         """See CompactionJobs.take; None while the shard does not serve."""

@@ -350,6 +350,24 @@ def deletes(
     command.show(Choice(address, storage, name), as_json)
 
 
+@app.command()
+def retention(
+    stream: Annotated[str | None, typer.Argument(metavar="[STREAM]", help="whose events", show_default=False)] = None,
+    age: Annotated[str | None, typer.Option("--age", metavar="AGE", help="such as 30d")] = None,
+    size: Annotated[str | None, typer.Option("--bytes", metavar="SIZE", help="of segments, such as 100GB")] = None,
+    for_all: Annotated[bool, typer.Option("--default", help="for streams without one of their own")] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="keep everything")] = False,
+    address: Address = None,
+    storage: Storage = None,
+    name: Name = None,
+) -> None:
+    """Say for how long, or how much, events are kept; without an option show it."""
+    from malamute.commands import retention as command
+    from malamute.commands.store import Choice
+
+    command.run(Choice(address, storage, name), stream, age, size, for_all, keep)
+
+
 snapshot = typer.Typer(no_args_is_help=True, help="Keep what is stored now under a name, for queries with --at.")
 app.add_typer(snapshot, name="snapshot")
 SnapshotName = Annotated[str, typer.Argument(metavar="NAME", help="of the snapshot", show_default=False)]

@@ -23,12 +23,14 @@ from malamute.deletion import Deletion, deletion_of
 from malamute.producer import Producer
 from malamute.questions import Questions
 from malamute.receipt import Receipt
+from malamute.retention import retention_as_given
 from malamute.snapshot import Snapshot, snapshot_of, ttl_us
 from malamute.status import Status
 from query.stream_files import StreamFiles
 from storage.catalog import StreamSettings
 from storage.deletes import DONE
 from storage.iceberg.exported import Exported
+from storage.retention import TENANT_DEFAULT, Retention
 
 
 class Client(Questions):
@@ -150,6 +152,22 @@ class Client(Questions):
     def deletes(self) -> list[Deletion]:
         """The tenant's deletes, those under way and the last that are done, oldest first."""
         return [deletion_of(status) for status in self._ask("deletes", self._tenant)]
+
+    def set_retention(
+        self, stream: str | None, *, age: str | timedelta | None = None, bytes_max: str | int | None = None
+    ) -> None:
+        """Keep the events of `stream` for `age` after their time ("30d"), and the newest `bytes_max` of its segments
+        ("100GB"); None is no bound. See docs/retention.md.
+
+        `stream` None sets the default of the tenant, for streams without one of their own. What is not kept is hidden
+        at once and gone within minutes. Raises InvalidSettings, NotFound (the stream).
+        """
+        self._ask("set_retention", self._tenant, stream or TENANT_DEFAULT, retention_as_given(age, bytes_max))
+
+    def retention(self) -> dict[str | None, Retention]:
+        """The tenant's retention by stream; that of None is the default."""
+        found: dict[str, Retention] = self._ask("retentions", self._tenant)
+        return {stream or None: retention for stream, retention in found.items()}
 
     def status(self) -> Status:
         """The numbers of every shard and of the coordinator."""

@@ -10,6 +10,7 @@ from query.dispatch import Fleet
 from query.fragment import Leaf
 from query.holdings import Told
 from storage.deletes import Delete
+from storage.retention import Retention
 from storage.stream_settings import StreamSettings
 
 
@@ -57,3 +58,6 @@ class Streams(Protocol):
 
     def deletes(self) -> Sequence[Delete]:
         """All deletes, of all tenants."""
+
+    def retentions(self, tenant: str) -> Mapping[str, Retention]:
+        """The retentions of a tenant; see storage.retention."""

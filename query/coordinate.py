@@ -47,6 +47,7 @@ from query.result_cache import ResultCache
 from query.tasks import Task
 from storage.deletes import Delete
 from storage.named_snapshot_format import NamedSnapshot
+from storage.snapshot import Segment
 from storage.stream_settings import StreamSettings
 
 _SAMPLE_ROWS: Final = 200  # that DESCRIBE looks at for sample values
@@ -68,7 +69,7 @@ class Queries:
         self._around = Surroundings(backend, executor, clock, Ledger(), Planner(executor, clock), Past())
         self._streams = streams
         self._snapshots = snapshots
-        self._hiding = Hiding(streams)
+        self._hiding = Hiding(streams, clock)
         self._seconds_max = seconds_max
         self._results: ResultCache[QueryAnswer] = ResultCache(RESULT_CACHE_BYTES)
         self._admission = Admission(
@@ -171,6 +172,12 @@ class Queries:
         """See query.hidden.finding."""
         (settings,) = [stream for stream in self._streams.streams(delete.tenant) if stream.name == delete.stream]
         return finding(delete, settings.timestamp, self._around.executor)
+
+    def segments_of(self, tenant: str, stream: str) -> dict[int, tuple[Segment, ...]]:
+        """The segments that each shard has of a stream now."""
+        with self._course(counting(stream, "FALSE"), None, tenant, QueryOptions()) as course:
+            course.take_snapshot()
+            return {holding.shard: holding.segments for holding in course.holdings[stream]}
 
     def remaining(self, delete: Delete, past: NamedSnapshot | None = None) -> int:
         """How many events of a delete are stored now, or in a named snapshot of its tenant, whether hidden or not."""

@@ -1,4 +1,4 @@
-"""Owns what deletes mean to queries: their conditions, what these hide, the scan that finds it. Runs no query.
+"""Owns what deletes and retention mean to queries: conditions, what they hide, the scan that finds it. Runs no query.
 
 Until a delete has rewritten the last segment, every scan of its stream leaves out what it means, whether a segment was
 rewritten already or not. A value on which the condition fails, as a cast may, does not meet it.
@@ -6,13 +6,14 @@ rewritten already or not. A value on which the condition fails, as a cast may, d
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from sqlglot import exp
 
-from core.batch import OFFSET, SHARD
+from core.batch import OFFSET, SHARD, TIMESTAMP
+from core.clock import Clock
 from core.errors import InvalidQuery
 from core.limits import SQL_BYTES_MAX
 from query.allow import refusal
@@ -20,34 +21,42 @@ from query.columns import identifier, is_resolved
 from query.conditions import bind_conditions, conjuncts, is_volatile, predicates, words
 from query.dialect import quote, render
 from query.executor import Executor
-from query.fragment import Condition, DistributedPlan, Leaf, ScanColumn, StreamScan
+from query.fragment import Condition, DistributedPlan, Leaf, ScanColumn, StreamScan, TimeRange
 from query.parse import SELECT, Statement, parse
 from query.paths import Resolved, resolve
 from query.pin import pin_now
-from query.readings import SYSTEM_TYPES
+from query.readings import SYSTEM_TYPES, TIMESTAMPTZ
 from query.shape import StreamShape
 from query.simple import has_aggregate
 from query.sources import StreamSource
+from query.written_times import as_datetime
 from storage.deletes import RUNNING, Delete, pending
+from storage.retention import Retention, retention_of
 from storage.stream_settings import StreamSettings
 
 _PREFIX: Final = "__malamute_deleted"
 _REFUSED: Final = (exp.Query, exp.Window, exp.Placeholder, exp.Parameter, exp.Star)
 
 
-class Deletes(Protocol):
-    """Where a query finds the deletes (storage.catalog.CatalogStore)."""
+class Catalog(Protocol):
+    """Where a query finds what is hidden (storage.catalog.CatalogStore)."""
 
     def deletes(self) -> Sequence[Delete]: ...
+
+    def retentions(self, tenant: str) -> Mapping[str, Retention]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class HiddenEvents:
-    """The events that a delete means: its scan columns, the condition on them that such an event meets."""
+    """The events that a delete or retention means: scan columns, the condition on them that such an event meets.
+
+    `kept` is set when all others are those in a range of time.
+    """
 
     stream: str
     columns: tuple[ScanColumn, ...]
     condition: str
+    kept: TimeRange | None = None
 
 
 def parse_where(stream: str, where: str) -> Statement:
@@ -135,6 +144,20 @@ def hidden_events(delete: Delete, attribute: str | None) -> HiddenEvents:
     return HiddenEvents(delete.stream, (*columns.values(), shard, offset), f"{meets} AND {below}")
 
 
+def expired_events(stream: str, cut_us: int) -> HiddenEvents:
+    """The events of `stream` before `cut_us` (UTC microseconds)."""
+    column = ScanColumn(f"{_PREFIX}_before", TIMESTAMPTZ, system=TIMESTAMP)
+    offset = ScanColumn(f"{_PREFIX}_before{OFFSET}", SYSTEM_TYPES[OFFSET], system=OFFSET)
+    condition = f"{quote(column.name)} < TIMESTAMPTZ '{as_datetime(cut_us).isoformat()}'"
+    return HiddenEvents(stream, (column, offset), condition, TimeRange(start_us=cut_us))
+
+
+def _both(one: TimeRange | None, other: TimeRange | None) -> TimeRange | None:
+    if one is None or other is None or other.start_us is None:
+        return one or other
+    return replace(one, start_us=max(other.start_us, other.start_us if one.start_us is None else one.start_us))
+
+
 def check_hidden(events: HiddenEvents, executor: Executor) -> None:
     """Raise InvalidQuery when the engine does not take the condition, which it would then say of every query."""
     columns = ", ".join(f"CAST(NULL AS {column.type}) AS {quote(column.name)}" for column in events.columns)
@@ -148,8 +171,9 @@ def hide(plan: DistributedPlan, hidden: Sequence[HiddenEvents]) -> DistributedPl
     def of_scan(scan: StreamScan) -> StreamScan:
         for events in hidden:
             if events.stream == scan.stream:
-                condition = Condition(f"NOT ({events.condition})")
+                condition = Condition(f"NOT ({events.condition})", events.kept)
                 scan = replace(scan, columns=(*scan.columns, *events.columns), conditions=(*scan.conditions, condition))
+                scan = replace(scan, time_range=_both(scan.time_range, events.kept))
         return scan
 
     def of(leaf: Leaf) -> Leaf:
@@ -161,8 +185,8 @@ def hide(plan: DistributedPlan, hidden: Sequence[HiddenEvents]) -> DistributedPl
 class Hiding:
     """What is hidden of each stream now, as the catalog says. Thread-safe."""
 
-    def __init__(self, catalog: Deletes) -> None:
-        self._catalog = catalog
+    def __init__(self, catalog: Catalog, clock: Clock) -> None:
+        self._catalog, self._clock = catalog, clock
         self._known: dict[int, HiddenEvents] = {}
 
     def of(self, tenant: str, streams: Mapping[str, StreamSettings], *, in_snapshot: bool) -> tuple[HiddenEvents, ...]:
@@ -174,7 +198,15 @@ class Hiding:
                 attribute = streams[delete.stream].timestamp
                 found[delete.id] = self._known.get(delete.id) or hidden_events(delete, attribute)
         self._known = {delete.id: known for delete in deletes if (known := {**self._known, **found}.get(delete.id))}
-        return tuple(found.values())
+        return (*found.values(), *(() if in_snapshot else self._expired(tenant, streams)))
+
+    def _expired(self, tenant: str, streams: Iterable[str]) -> Iterator[HiddenEvents]:
+        own = self._catalog.retentions(tenant)
+        for stream in streams if own else ():
+            retention = retention_of(own, stream)
+            cut_us = None if retention is None else retention.cut_us(self._clock.now_us())
+            if cut_us is not None:
+                yield expired_events(stream, cut_us)
 
 
 def finding(delete: Delete, attribute: str | None, executor: Executor) -> Leaf:
@@ -187,10 +219,21 @@ def finding(delete: Delete, attribute: str | None, executor: Executor) -> Leaf:
         stream=delete.stream,
         alias=source.alias,
         columns=events.columns,
-        items=f"{quote(events.columns[-1].name)} AS c0",
+        items=_offset_of(events),
         conditions=(Condition(events.condition),),
         time_range=range_,
         predicates=predicates(conjuncts(condition), source),
         words=words(conjuncts(condition), source),
     )
     return Leaf((scan,))
+
+
+def finding_expired(stream: str, cut_us: int) -> Leaf:
+    """The leaf that gives the offsets of the events before `cut_us`, of the segments that it is run over."""
+    events = expired_events(stream, cut_us)
+    conditions = (Condition(events.condition),)
+    return Leaf((StreamScan(stream, stream, events.columns, _offset_of(events), conditions),))
+
+
+def _offset_of(events: HiddenEvents) -> str:
+    return f"{quote(events.columns[-1].name)} AS c0"

@@ -19,6 +19,13 @@ from storage.deletes import Delete, delete_from_plain, delete_to_plain, pending
 from storage.envelope import seal, unseal
 from storage.keys import CATALOG_PREFIX, catalog_key, version_of
 from storage.objects import AlreadyExists, ObjectStore
+from storage.retention import (
+    TENANT_DEFAULT,
+    Retention,
+    check_retention,
+    retention_to_plain,
+    retentions_from_plain,
+)
 from storage.stream_settings import (
     Placement,
     StreamSettings,
@@ -34,21 +41,26 @@ __all__ = ["Catalog", "CatalogStore", "Placement", "StreamSettings"]
 MAGIC: Final = b"MLMTCATA"
 FORMAT_VERSION: Final = 2
 
-# What is written without deletes: an older release would show the events that they hide.
+# What is written without deletes and retentions: an older release would show the events that they hide.
 FORMAT_VERSION_WITHOUT_DELETES: Final = 1
 
-DELETES_KEY: Final = "deletes"  # from format version 2 on
+DELETES_KEY: Final = "deletes"  # from format version 2 on, like the next
+RETENTIONS_KEY: Final = "retentions"
 
 _RACES_MAX: Final = 1_000  # each lost race means that another stream was made
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """One version: tenant → stream → settings, and all deletes. Version 0 is empty, before the first stream."""
+    """One version: tenant → stream → settings, all deletes, and retentions by tenant and stream (storage.retention).
+
+    Version 0 is empty, before the first stream.
+    """
 
     version: int = 0
     tenants: Mapping[str, Mapping[str, StreamSettings]] = field(default_factory=dict)
     deletes: tuple[Delete, ...] = ()
+    retentions: Mapping[str, Mapping[str, Retention]] = field(default_factory=dict)
 
     def stream(self, tenant: str, stream: str) -> StreamSettings | None:
         """The settings of a stream, or None."""
@@ -67,6 +79,11 @@ class Catalog:
         kept = sorted((delete, *(one for one in others if one.id not in forgotten)), key=lambda one: one.id)
         return replace(self, version=self.version + 1, deletes=tuple(kept))
 
+    def with_retention(self, tenant: str, stream: str, retention: Retention) -> Catalog:
+        """The next version, with the retention of a stream, or the tenant's default."""
+        own = {**self.retentions.get(tenant, {}), stream: retention}
+        return replace(self, version=self.version + 1, retentions={**self.retentions, tenant: own})
+
 
 def encode_catalog(catalog: Catalog) -> bytes:
     """The bytes of a catalog."""
@@ -75,9 +92,15 @@ def encode_catalog(catalog: Catalog) -> bytes:
         for tenant, streams in sorted(catalog.tenants.items())
     }
     body: dict[str, Any] = {"version": catalog.version, "tenants": tenants}
-    if catalog.deletes:
+    version = FORMAT_VERSION_WITHOUT_DELETES
+    if catalog.deletes or catalog.retentions:
         body[DELETES_KEY] = [delete_to_plain(delete) for delete in catalog.deletes]
-    return seal(MAGIC, FORMAT_VERSION if catalog.deletes else FORMAT_VERSION_WITHOUT_DELETES, body)
+        body[RETENTIONS_KEY] = {
+            tenant: {stream: retention_to_plain(own[stream]) for stream in sorted(own)}
+            for tenant, own in sorted(catalog.retentions.items())
+        }
+        version = FORMAT_VERSION
+    return seal(MAGIC, version, body)
 
 
 def decode_catalog(data: bytes, what: str = "catalog") -> Catalog:
@@ -88,7 +111,8 @@ def decode_catalog(data: bytes, what: str = "catalog") -> Catalog:
             tenant: {settings.name: settings for settings in map(settings_from_plain, streams)}
             for tenant, streams in body["tenants"].items()
         }
-        return Catalog(body["version"], tenants, tuple(map(delete_from_plain, body.get(DELETES_KEY, ()))))
+        deletes = tuple(map(delete_from_plain, body.get(DELETES_KEY, ())))
+        return Catalog(body["version"], tenants, deletes, retentions_from_plain(body.get(RETENTIONS_KEY, {})))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Corrupt(f"{what} has a body of an unexpected shape: {error!r}") from error
 
@@ -179,18 +203,44 @@ class CatalogStore:
         """Store how far a delete has come. Raises Unavailable, UnknownOutcome: it may be repeated."""
         return self._change_delete(lambda catalog: delete)
 
+    def retentions(self, tenant: str) -> Mapping[str, Retention]:
+        """The retentions of a tenant by stream, known as deletes() are."""
+        with self._lock:
+            known = self._known
+        return (known if known.version else self.load()).retentions.get(tenant, {})
+
+    def tenants_with_retention(self) -> list[str]:
+        """The tenants that have any, read anew."""
+        return sorted(self.load().retentions)
+
+    def set_retention(self, tenant: str, stream: str, retention: Retention) -> None:
+        """Keep events of a stream that is there, or by default those of a tenant, for so long.
+
+        Raises InvalidSettings, NotFound, Unavailable, UnknownOutcome.
+        """
+        check_retention(retention)
+        if stream != TENANT_DEFAULT:
+            self.get(tenant, stream)
+        self._change(lambda catalog: catalog.with_retention(tenant, stream, retention))
+
     def _change_delete(self, change: Callable[[Catalog], Delete]) -> Delete:
+        changed: list[Delete] = []
+
+        def following(catalog: Catalog) -> Catalog:
+            changed.append(change(catalog))
+            return catalog.with_delete(changed[-1])
+
+        self._change(following)
+        return changed[-1]
+
+    def _change(self, change: Callable[[Catalog], Catalog]) -> None:
         for _ in range(_RACES_MAX):
-            catalog = self.load()
-            delete = change(catalog)
-            if delete in catalog.deletes:
-                return delete
-            following = catalog.with_delete(delete)
+            following = change(self.load())
             if self._try_create(following):
                 with self._lock:
                     if following.version > self._known.version:
                         self._known = following
-                return delete
+                return
         raise Unavailable(f"{_RACES_MAX} other changes of the catalog were faster: retry")
 
     def _stamped(self, settings: StreamSettings) -> StreamSettings:

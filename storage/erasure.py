@@ -29,6 +29,7 @@ from storage.keys import origin_of, segment_key
 from storage.objects import ObjectStore
 from storage.packed_columns import packed
 from storage.replacement import Erasure
+from storage.retention import Expired
 from storage.row_hash import RowHashes, RowHashSum, added
 from storage.segment_writer import EncodedSegment, file_metadata, put_segment
 from storage.shard import Shard
@@ -38,6 +39,8 @@ from storage.stream_settings import StreamSettings
 from storage.windows import Window
 
 _MARKED_MAX: Final = 500  # segments without a match that one edit says so of
+
+_SPLIT_SHARE: Final = 0.5  # of the rows of a segment that are expired, from which on it is rewritten
 
 # The offsets (int64) of the events of a segment that are to go.
 Matches = Callable[[Segment], Any]
@@ -73,6 +76,24 @@ class Eraser:
             if self.clock.steady_s() >= until_s:
                 return
         self._mark(epoch, delete, clean)
+
+    def expire(self, names: Expired, matches: Matches | None, seconds: float) -> None:
+        """Remove the segments of `names` that are still there, and what `matches` where it is most of one to be split.
+
+        Of the latter as many as are done in `seconds`, at least one. Raises as erase().
+        """
+        manifest, until_s = self.shard.manifest, self.clock.steady_s() + seconds
+        whole = tuple(segment.name for segment in manifest.segments if segment.name in names.whole)
+        if whole:
+            self.shard.replace(Erasure(manifest.epoch, 0, whole))
+        for segment in manifest.segments:
+            if matches is None or segment.name not in names.split:
+                continue
+            offsets = matches(segment)
+            if len(offsets) > segment.rows * _SPLIT_SHARE:
+                self._rewrite(segment, manifest.epoch, 0, offsets)
+            if self.clock.steady_s() >= until_s:
+                return
 
     def _mark(self, epoch: int, delete: int, clean: list[str]) -> None:
         if clean and delete:

@@ -150,6 +150,7 @@ class FixedStreams:
     def __init__(self, streams: Sequence[Any]) -> None:
         self._streams = tuple(streams)
         self.pending: list[Any] = []  # deletes
+        self.kept: dict[str, Any] = {}  # retentions
 
     def known_streams(self, tenant: str) -> Sequence[Any]:
         return self._streams
@@ -159,6 +160,9 @@ class FixedStreams:
 
     def deletes(self) -> Sequence[Any]:
         return self.pending
+
+    def retentions(self, tenant: str) -> Mapping[str, Any]:
+        return self.kept
 
 
 class FixedSnapshots:

@@ -20,12 +20,12 @@ from actors.placement import ShardPlan, begin_shard, node_with_disk, plan_of
 from core.append import Ack, AppendRequest
 from core.autoscale import AutoscaleRules
 from core.clock import Clock
-from core.errors import MalamuteError
-from core.limits import ACK_WAIT_S_MAX, LAUNCH_WAIT_S_MAX, SCALE_LOOK_S, SCALE_RETRY_S
+from core.errors import MalamuteError, Unavailable, UnknownOutcome
+from core.limits import ACK_WAIT_S_MAX, PLACEMENTS_LOOK_S, SCALE_BEGIN_S_MAX, SCALE_LOOK_S, SCALE_RETRY_S
 from core.placement import Placement
 from query.tasks import shard_worker
 from storage.objects import ObjectStore
-from storage.placements import STEADY, Placements, PlacementStore, begun, placement_to_plain
+from storage.placements import Placements, PlacementStore, begun, placement_to_plain
 from storage.scaling import carry_on, last_word
 
 
@@ -62,7 +62,15 @@ class Scaling:
         self._autoscaler = Autoscaler(autoscale.rules, template.config.memtable_bytes_max, clock)
         self._wake = threading.Event()
         self._failure: str | None = None
-        self.placements = store.load()
+        self.placements = self._first_look()
+
+    def _first_look(self) -> Placements:
+        """The placements, as soon as the storage answers: an actor whose constructor raises is never begun again."""
+        while True:
+            try:
+                return self._store.load()
+            except (Unavailable, UnknownOutcome):
+                self._wake.wait(SCALE_RETRY_S)
 
     @property
     def plans(self) -> list[ShardPlan]:
@@ -84,9 +92,9 @@ class Scaling:
         """
         if dry_run:
             return _told(begun(self._store.load(), count, self._clock.now_us()))
-        self._store.begin(count)
+        told = _told(self._store.begin(count))
         self._wake.set()
-        return self.status()
+        return {**told, "failure": None}
 
     def decision(self) -> dict[str, Any]:
         """What automatic scaling decides now."""
@@ -100,7 +108,7 @@ class Scaling:
 
     def status(self) -> dict[str, Any]:
         """The placement in force, the next one, how far it is, and what keeps it from going on."""
-        return {**_told(self._store.load()), "failure": self._failure}
+        return {**_told(self.placements), "failure": self._failure}
 
     # --- storage.scaling.Shards -----------------------------------------------------------------------------------
 
@@ -110,7 +118,7 @@ class Scaling:
         handles = [begin_shard(plan, node_with_disk(plan.config)) for plan in plans]
         for shard, handle in zip(shards, handles, strict=True):
             for step in ("open", "be_warm"):  # while writers do not have to wait
-                ask_again(handle, step, timeout_s=LAUNCH_WAIT_S_MAX, what=f"start of shard {shard}")
+                _ask_new(handle, step, shard, self._template)
 
     def seal(self, shards: Sequence[int], placement: int) -> None:
         """See storage.scaling.Shards."""
@@ -129,49 +137,64 @@ class Scaling:
 
     def _run(self) -> None:
         retired_at_s: dict[int, float] = {}
+        ended: set[int] = set()
         while True:
             self._wake.clear()
             try:
+                self._take(self._store.load())
+                self._end_retired(retired_at_s, ended)  # before others need their room
                 carry_on(self._store, self, self._take)
                 self._failure = None
-                self._end_retired(retired_at_s)
             except MalamuteError as error:
-                # Shown in status(), and tried again: whatever was lacking may be back by then.
-                self._failure = str(error)
-            self._wake.wait(SCALE_RETRY_S)
+                self._failure = str(error)  # shown in status(), and tried again: what was lacking may be back by then
+            except Exception as error:
+                # The same; a thread that ended here would leave a change unfinished without a word.
+                self._failure = f"{type(error).__name__}: {error}"
+            self._wake.wait(PLACEMENTS_LOOK_S if self._failure is None else SCALE_RETRY_S)
 
     def _look(self) -> None:
         """Measure how busy the shards are, and begin a change when it is time and allowed."""
         pause = threading.Event()
         while not pause.wait(SCALE_LOOK_S):
-            self._autoscaler.look(self._backend.status()["shards"])
-            current = self.placements.current.shards
-            decision = self._autoscaler.decide(current)
-            if self._autoscale.enabled and decision.shards != len(current):
-                try:
+            try:
+                self._autoscaler.look(self._backend.status()["shards"])
+                current = self.placements.current.shards
+                decision = self._autoscaler.decide(current)
+                if self._autoscale.enabled and decision.shards != len(current):
                     self._store.begin(decision.shards)
                     self._wake.set()
-                except MalamuteError as error:
-                    self._failure = str(error)  # shown in status(), and decided again
+            except Exception as error:
+                self._failure = f"{type(error).__name__}: {error}"  # shown in status(), and decided again
 
     def _take(self, placements: Placements) -> None:
         """Let queries ask the shards that serve now, before anybody is told of the placement."""
         self._backend.serve(placements.serving)
         self.placements = placements
 
-    def _end_retired(self, retired_at_s: dict[int, float]) -> None:
-        if self.placements.state != STEADY:
-            return
+    def _end_retired(self, retired_at_s: dict[int, float], ended: set[int]) -> None:
+        """End the processes of shards that no query needs any more, at once those of a change that was called off."""
         now_s = self._clock.steady_s()
-        for shard in self.placements.retired:
-            if now_s - retired_at_s.setdefault(shard, now_s) < self._grace_s:
+        for shard in self.placements.retired - ended:
+            served = any(shard in placement.shards for placement in self.placements.history)
+            if served and now_s - retired_at_s.setdefault(shard, now_s) < self._grace_s:
                 continue
-            worker = shard_worker(shard)
-            handle = self._backend.let_go(worker) or _found(self._template, shard)
+            handle = self._backend.let_go(shard_worker(shard)) or _found(self._template, shard)
             if handle is not None:
                 send(handle, "close")  # what it has is in segments already, so nobody waits for it
                 ray.kill(handle, no_restart=True)
-            retired_at_s[shard] = float("inf")
+            ended.add(shard)
+
+
+def _ask_new(handle: Any, step: str, shard: int, template: ShardPlan) -> None:
+    """Wait for a shard that was just begun; Unavailable says what Ray has when it did not begin."""
+    try:
+        ask_again(handle, step, timeout_s=SCALE_BEGIN_S_MAX, what=f"start of shard {shard}")
+    except UnknownOutcome as error:
+        free = ray.available_resources().get("CPU", 0.0)
+        raise Unavailable(
+            f"shard {shard} does not serve after {SCALE_BEGIN_S_MAX:g} s: it needs {template.num_cpus:g} CPUs of a "
+            f"node, and {free:g} are free on all: add nodes, or ask for the number that is in force to call it off"
+        ) from error
 
 
 def _told(placements: Placements) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from core.limits import LAUNCH_WAIT_S_MAX, STOP_WAIT_S_MAX
 from storage.deployment import ShardConfig, open_objects
 from storage.placements import PlacementStore
 from storage.scrub import ScrubOptions
-from storage.storage_format import open_storage
+from storage.storage_format import open_storage, shards_at_first
 
 
 def shard_config(settings: Settings, shard: int) -> ShardConfig:
@@ -116,6 +116,21 @@ def _check_shards(settings: Settings, present: int) -> None:
             f"the storage has {present} shards, and {settings.shards} were asked for: leave the number out, and change "
             f"it while the deployment runs, with 'malamute scale --shards {settings.shards}' or Client.scale"
         )
+
+
+def settled(settings: Settings) -> Settings:
+    """The settings with the number of shards that the storage has, when it is there: Ray is begun with room for them.
+
+    Raises InvalidSettings when another number was asked for just now.
+    """
+    objects = open_objects(shard_config(settings, 0))
+    began_with = shards_at_first(objects)
+    if began_with is None:
+        return settings
+    placements = PlacementStore(objects, SystemClock(), began_with).load()
+    present = len((placements.coming or placements.current).shards)
+    _check_shards(settings, present)
+    return settings.model_copy(update={"shards": present})
 
 
 def _shard_plan(settings: Settings, number: int) -> ShardPlan:

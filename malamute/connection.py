@@ -6,7 +6,7 @@ import os
 import zlib
 from collections.abc import Callable
 
-from cluster.launch import is_running, launch, stop
+from cluster.launch import is_running, launch, settled, stop
 from cluster.ray_session import attach_ray, is_connected, start_local_ray
 from cluster.settings import Settings, load_settings
 from cluster.transport import Transport
@@ -95,6 +95,7 @@ def _join(address: str, deployment: str) -> Callable[[], None]:
 
 
 def _embedded(settings: Settings, tenant: str) -> Client:
+    settings = settled(settings)
     disconnect = start_local_ray(settings)
     try:
         attached = is_running(settings.name)

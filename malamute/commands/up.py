@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from cluster.launch import launch
+from cluster.launch import launch, settled
 from cluster.ray_process import RayProcess, ray_of_this_machine, start_ray
 from cluster.ray_session import attach_ray
 from cluster.settings import Settings, describe
@@ -22,6 +22,7 @@ def run(choice: Choice, shards: int | None, durability: str | None) -> None:
     settings = choice.settings(shards=shards, durability=durability)
     out, err = output(), remarks()
     _check_not_running(settings)
+    settings = settled(settings)
     out.print(settings_table(describe(settings)))
     with err.status(f"[{FAINT}]looking for ray …", spinner="dots") as spinner:
         address = settings.ray.address

@@ -33,7 +33,7 @@ from core.limits import (
 from storage.columns_merge import convert
 from storage.compaction_columns import MergeColumns, merge_columns, name_in
 from storage.compaction_inputs import MergeInput, OpenSegment, TooLarge, columns_at_once, contiguous, one_array
-from storage.compaction_keys import SortedKeys, sorting_table
+from storage.compaction_keys import Key, SortedKeys, sorting_table
 from storage.compaction_output import MergeOutput, Pause
 from storage.packed_columns import PackedColumn, packed
 from storage.rest import add_members, rest_array
@@ -104,12 +104,18 @@ class _Merge:
         self._moved = 0
 
     def outputs(self, pieces: int) -> Iterator[EncodedSegment]:
-        keys = self._sorted_keys()
         start = 0
-        for stop in keys.cuts(pieces):
-            yield self._output(start, stop, (keys.key(start), keys.key(stop - 1)))
+        for stop, keys in self._cuts(pieces):
+            yield self._output(start, stop, keys)
             start = stop
         self._check()
+
+    def _cuts(self, pieces: int) -> list[tuple[int, tuple[Key, Key]]]:
+        """(where it ends, its first and last key) of each output. The sort columns are let go of."""
+        keys = self._sorted_keys()
+        cuts = keys.cuts(pieces)
+        starts = [0, *cuts[:-1]]
+        return [(stop, (keys.key(start), keys.key(stop - 1))) for start, stop in zip(starts, cuts, strict=True)]
 
     def _sorted_keys(self) -> SortedKeys:
         """The order of all rows, which is kept, and their keys."""
@@ -131,7 +137,7 @@ class _Merge:
 
     # --- outputs --------------------------------------------------------------------------------------------------
 
-    def _output(self, start: int, stop: int, keys: tuple[Any, Any]) -> EncodedSegment:
+    def _output(self, start: int, stop: int, keys: tuple[Key, Key]) -> EncodedSegment:
         output: MergeOutput | None = None
         fields: list[pa.Field] = []
         while start < stop:

@@ -22,6 +22,7 @@ from tests.torture import deployment, nodes, query_random, rpc_failures
 from tests.unit import (
     test_backup,
     test_compaction_shard,
+    test_erasure,
     test_manifest,
     test_named_snapshots,
     test_object_wal_faults,
@@ -75,6 +76,10 @@ def snapshots_beside_deletions(seed: int) -> Counts:
 
 def compaction_power_cuts(seed: int) -> Counts:
     return {"shards": 1, "crash states": test_compaction_shard.crash_states(seed, 30)}
+
+
+def erasing_power_cuts(seed: int) -> Counts:
+    return {"shards": 1, "crash states": test_erasure.crash_states(seed, 60)}
 
 
 def random_merges(seed: int) -> Counts:

@@ -46,6 +46,7 @@ FIGURES: Final = (
     Figure("T1 wal", "modelled power cuts of a bare WAL", campaigns.wal_power_cuts, ends="sampled, not exhaustive"),
     Figure("T1 shard", "modelled power cuts of a shard: WAL, flush, manifest", campaigns.shard_power_cuts, 2),
     Figure("T1 merges", "modelled power cuts of a shard that is compacted", campaigns.compaction_power_cuts),
+    Figure("T1 deletes", "modelled power cuts of a shard that erases and is compacted", campaigns.erasing_power_cuts),
     Figure("T1 objects", "modelled power cuts with the WAL as objects", campaigns.object_wal_power_cuts),
     Figure(
         "T1 snapshots", "modelled power cuts of snapshots, backups, restores, clones", campaigns.snapshot_power_cuts

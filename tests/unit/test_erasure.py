@@ -14,18 +14,20 @@ import pytest
 from core.batch import OFFSET
 from core.clock import ManualClock
 from core.errors import InvariantViolation, Unavailable
+from storage.catalog import CatalogStore
 from storage.deletes import Delete
 from storage.erasure import Eraser, without
-from storage.keys import index_key, segments_prefix
+from storage.keys import FORMAT_KEY, index_key, manifest_key, segments_prefix
 from storage.manifest_format import Erased, ManifestEdit, apply_edit, decode_manifest, encode_manifest
 from storage.replacement import Erasure
 from storage.shard import Shard
 from storage.snapshot import Segment
 from storage.stream_settings import StreamSettings
-from storage.verify_report import Findings
+from storage.verify import StoragePlace, verify_storage
+from storage.verify_report import GAP, WRONG, Findings
 from storage.verify_segment import verify_segment
 from tests.support.compacted import GRACE_S, Compaction
-from tests.support.shards import STREAM, TENANT, append, objects_on, open_on, read_segment, stored_rows
+from tests.support.shards import ROOT, STREAM, TENANT, append, objects_on, open_on, read_segment, stored_rows
 from tests.support.simfs import SimFileSystem
 
 Meets = Callable[[int], bool]
@@ -123,6 +125,23 @@ def test_only_segments_with_a_match_are_rewritten() -> None:
     for segment in manifest.segments:
         verify_segment(life.objects, segment, 0, True, found)
     assert not found.items
+
+
+def test_verify_accepts_what_was_erased_and_no_event_more() -> None:
+    life = Life()
+    life.flush(4)
+    CatalogStore(life.objects, life.clock, 1).ensure_stream(TENANT, StreamSettings(STREAM))
+    life.objects.put_new(FORMAT_KEY, b'{"malamute_format": 1, "shards": 1}\n')
+    life.delete(lambda n: n in (2, 3, 4, 7))
+    finished(life)
+    place = StoragePlace("store", life.objects, life.fs, f"{ROOT}/wal", life.clock)
+    assert not verify_storage(place, deep=True).findings
+    manifest = life.shard.manifest
+    for rows, kind in ((3, GAP), (5, WRONG)):
+        erased = replace(manifest, version=manifest.version + rows, erased={(0, 1): Erased(rows, 3)})
+        life.objects.put_new(manifest_key(0, erased.version), encode_manifest(erased))
+        assert [finding.kind for finding in verify_storage(place, deep=False).findings] == [kind]
+        life.objects.delete([manifest_key(0, erased.version)])
 
 
 def test_a_segment_of_which_all_goes_has_no_successor() -> None:

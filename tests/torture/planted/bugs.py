@@ -20,6 +20,9 @@ _DEDUP: Final = "tests/unit/test_dedup.py"
 _SNAPSHOTS: Final = "tests/unit/test_named_snapshots.py"
 _SNAPSHOT_GARBAGE: Final = "tests/unit/test_snapshot_garbage.py"
 _BACKUP: Final = "tests/unit/test_backup.py"
+_ERASURE: Final = "tests/unit/test_erasure.py"
+_HIDDEN: Final = "tests/unit/test_query_hidden.py"
+_RETENTION: Final = "tests/unit/test_retention.py"
 _MERGE: Final = "tests/unit/test_compaction_merge.py"
 _COMPACTION: Final = "tests/unit/test_compaction_shard.py"
 _WALK: Final = "tests/unit/test_compaction_walk.py"
@@ -27,6 +30,49 @@ _COMPACTION_VERIFY: Final = "tests/unit/test_compaction_verify.py"
 _SENDER: Final = "tests/unit/test_sender.py"
 
 BUGS: Final = (
+    # --- deletes and retention --------------------------------------------------------------------------------------
+    Bug(
+        "a merge of segments is taken for looked through when one of them was",
+        "storage/replacement.py",
+        "through = min(segment.deleted_through for segment in live)",
+        "through = max(segment.deleted_through for segment in live)",
+        _ERASURE,
+    ),
+    Bug(
+        "what was written after the delete began goes as well",
+        "query/hidden.py",
+        'ELSE 0 END" if bounds',
+        'ELSE 0 END + 1" if bounds',
+        _HIDDEN,
+    ),
+    Bug(
+        "a segment counts as looked through for the next delete too",
+        "storage/deletes.py",
+        "if segment.deleted_through < self.id",
+        "if segment.deleted_through + 1 < self.id",
+        _ERASURE,
+    ),
+    Bug(
+        "kept answers still hold what is deleted",
+        "query/course.py",
+        "self.options.at, identities, settings, self.hidden)",
+        "self.options.at, identities, settings)",
+        _HIDDEN,
+    ),
+    Bug(
+        "erased events are not counted",
+        "storage/manifest_format.py",
+        "        erased=_more_erased(current.erased, edit.erased),\n",
+        "        erased=current.erased,\n",
+        _ERASURE,
+    ),
+    Bug(
+        "retention takes a segment whose newest event is at the cut",
+        "storage/retention.py",
+        "if segment.timestamp_max_us < cut_us}",
+        "if segment.timestamp_max_us <= cut_us}",
+        _RETENTION,
+    ),
     # --- compaction -------------------------------------------------------------------------------------------------
     Bug(
         "replaced segments are deleted at once",

@@ -14,6 +14,8 @@ BENCHMARKS = (
     "write",
     "sources",
     "dedup",
+    "compaction",
+    "compaction_sim",
     "query",
     "budgets",
     "ray_client",

@@ -11,6 +11,7 @@ BENCHMARKS = (
     "ingest",
     "wal_object",
     "failover",
+    "scaling",
     "write",
     "sources",
     "dedup",

@@ -240,7 +240,10 @@ def load(
 @app.command()
 def inspect(
     kind: Annotated[
-        str, typer.Argument(metavar="KIND", help="wal, segment, manifest, catalog, snapshot", show_default=False)
+        str,
+        typer.Argument(
+            metavar="KIND", help="wal, segment, manifest, catalog, placements, snapshot", show_default=False
+        ),
     ],
     path: Annotated[str, typer.Argument(metavar="PATH", show_default=False)],
 ) -> None:

@@ -13,6 +13,7 @@ from core.errors import Corrupt, NotFound
 from storage.catalog import decode_catalog, encode_catalog
 from storage.manifest_format import decode_manifest, encode_manifest
 from storage.named_snapshot_format import decode_snapshot, summary_of
+from storage.placements import decode_placements, placement_to_plain
 from storage.stream_settings import settings_to_plain
 
 _METADATA_PREFIX = b"malamute."
@@ -75,6 +76,8 @@ def inspect_manifest(data: bytes) -> dict[str, Any]:
         "created_at_us": manifest.created_at_us,
         "wal_floor": manifest.wal_floor,
         "wal_start": list(manifest.wal_start) if manifest.wal_start else None,
+        "placement": placement_to_plain(manifest.placement) if manifest.placement else None,
+        "sealed": manifest.sealed,
         "rows": sum(segment.rows for segment in manifest.segments),
         "bytes": sum(segment.bytes for segment in manifest.segments),
         "segments": [asdict(segment) for segment in manifest.segments],
@@ -88,6 +91,18 @@ def inspect_manifest(data: bytes) -> dict[str, Any]:
             }
             for (tenant, stream), ids in sorted(manifest.id_runs.items())
         ],
+    }
+
+
+def inspect_placements(data: bytes) -> dict[str, Any]:
+    """Everything that a version of the placements holds; raises Corrupt."""
+    placements = decode_placements(data)
+    return {
+        "version": placements.version,
+        "state": placements.state,
+        "history": [placement_to_plain(placement) for placement in placements.history],
+        "next": placement_to_plain(placements.coming) if placements.coming else None,
+        "next_shard": placements.next_shard,
     }
 
 

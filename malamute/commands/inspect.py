@@ -10,7 +10,13 @@ from typing import Any
 
 from core.errors import InvalidRequest, NotFound
 from storage.fs import LocalFileSystem
-from storage.inspect_storage import inspect_catalog, inspect_manifest, inspect_segment, inspect_snapshot
+from storage.inspect_storage import (
+    inspect_catalog,
+    inspect_manifest,
+    inspect_placements,
+    inspect_segment,
+    inspect_snapshot,
+)
 from storage.wal_recovery import inspect_wal
 
 
@@ -33,5 +39,6 @@ KINDS: dict[str, Callable[[str], Any]] = {
     "segment": inspect_segment,
     "manifest": lambda path: inspect_manifest(Path(path).read_bytes()),
     "catalog": lambda path: inspect_catalog(Path(path).read_bytes()),
+    "placements": lambda path: inspect_placements(Path(path).read_bytes()),
     "snapshot": lambda path: inspect_snapshot(Path(path).read_bytes()),
 }

@@ -242,7 +242,7 @@ def inspect(
     kind: Annotated[
         str,
         typer.Argument(
-            metavar="KIND", help="wal, segment, manifest, catalog, placements, snapshot", show_default=False
+            metavar="KIND", help="wal, segment, manifest, catalog, placements or snapshot", show_default=False
         ),
     ],
     path: Annotated[str, typer.Argument(metavar="PATH", show_default=False)],

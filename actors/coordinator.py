@@ -206,6 +206,7 @@ class CoordinatorActor:
         own["placement"] = self._scaling.status()
         own["requests"] = object_requests(self._config.url)
         own["keeper"] = self._keeper.status()
+        own["deletes"] = self._deleting.status()
         own["retention"] = self._retaining.status()
         return {"coordinator": own, **self._backend.status(), "scrub": self._scrubbing.status()}
 

@@ -77,6 +77,13 @@ class Deleting:
                 found.append(replace(status, delete=delete, files_gone_us=gone_us))
         return found
 
+    def status(self) -> dict[str, object]:
+        """How many deletes of all tenants are under way, and why one does not go on, None when all do."""
+        waiting = pending(self._catalog.deletes())
+        failures = (self._status[one.id].failure for one in waiting if one.id in self._status)
+        held = sum(delete.state == HELD for delete in waiting)
+        return {"running": len(waiting) - held, "held": held, "failure": next(filter(None, failures), None)}
+
     def _run(self) -> None:
         while True:
             pause_s = DELETE_LOOK_S

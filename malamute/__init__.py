@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     )
     from malamute.client import Client
     from malamute.connection import connect
+    from malamute.deletion import Deletion
     from malamute.producer import Producer
     from malamute.receipt import Receipt
     from malamute.result import Result
@@ -44,6 +45,7 @@ __all__ = [
     "BudgetExceeded",
     "Client",
     "Corrupt",
+    "Deletion",
     "Fenced",
     "InvalidName",
     "InvalidQuery",

@@ -24,6 +24,7 @@ _ERRORS = [
 PUBLIC = {
     **dict.fromkeys(_ERRORS, "core.errors"),
     "Client": "malamute.client",
+    "Deletion": "malamute.deletion",
     "Producer": "malamute.producer",
     "Receipt": "malamute.receipt",
     "Result": "malamute.result",

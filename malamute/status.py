@@ -35,6 +35,16 @@ class Status:
         return dict(self._numbers["coordinator"]["keeper"])
 
     @property
+    def deletes(self) -> dict[str, Any]:
+        """The deletes that are `running`, or `held` by named snapshots, and why one does not go on, `failure`."""
+        return dict(self._numbers["coordinator"]["deletes"])
+
+    @property
+    def retention(self) -> dict[str, Any]:
+        """Why the last round of retention came to nothing: `failure`."""
+        return dict(self._numbers["coordinator"]["retention"])
+
+    @property
     def scrub(self) -> dict[str, Any]:
         """The verification in the background: state, rounds, progress, last_round with its findings, failure."""
         return dict(self._numbers["scrub"])

@@ -82,8 +82,11 @@ def in_where(error: InvalidQuery, where: str) -> InvalidQuery:
     line, column = error.line - 1, error.column
     if line > len(lines):
         line, column = len(lines), len(lines[-1]) + 1
-    words_ = str(error).replace("cannot parse the query", "cannot parse the condition")
-    return InvalidQuery(words_, line=max(0, line), column=column if line > 0 else 0)
+    said = str(error).replace("cannot parse the query", "cannot parse the condition")
+    if line < 1:
+        return InvalidQuery(said)
+    place = f"column {column}" if len(lines) < 2 else f"line {line}, column {column}"
+    return InvalidQuery(f"{said} (at {place} of the condition)", line=line, column=column)
 
 
 def _check(statement: Statement, where: str) -> None:

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from core.columns import key_of
 from core.errors import Corrupt, NotFound
 from storage.catalog import decode_catalog, encode_catalog
+from storage.deletes import delete_to_plain
 from storage.manifest_format import decode_manifest, encode_manifest
 from storage.named_snapshot_format import decode_snapshot, summary_of
 from storage.placements import decode_placements, placement_to_plain
@@ -78,6 +79,10 @@ def inspect_manifest(data: bytes) -> dict[str, Any]:
         "wal_start": list(manifest.wal_start) if manifest.wal_start else None,
         "placement": placement_to_plain(manifest.placement) if manifest.placement else None,
         "sealed": manifest.sealed,
+        "erased": [
+            {"origin": origin, "delete": delete, **erased._asdict()}
+            for (origin, delete), erased in sorted(manifest.erased.items())
+        ],
         "rows": sum(segment.rows for segment in manifest.segments),
         "bytes": sum(segment.bytes for segment in manifest.segments),
         "segments": [asdict(segment) for segment in manifest.segments],
@@ -123,4 +128,12 @@ def inspect_catalog(data: bytes) -> dict[str, Any]:
         tenant: [settings_to_plain(streams[name]) for name in sorted(streams)]
         for tenant, streams in catalog.tenants.items()
     }
-    return {"version": catalog.version, "tenants": tenants}
+    return {
+        "version": catalog.version,
+        "tenants": tenants,
+        "deletes": [delete_to_plain(delete) for delete in catalog.deletes],
+        "retentions": {
+            tenant: {stream: asdict(retention) for stream, retention in own.items()}
+            for tenant, own in catalog.retentions.items()
+        },
+    }

@@ -61,8 +61,8 @@ def _said(deletion: Deletion) -> str:
     if deletion.remaining is None:
         return f"{count_text(deletion.matched)} events are hidden from all queries; {deletion.reason}"
     proof = (
-        f"{count_text(deletion.rows_removed)} events removed from {count_text(deletion.segments_rewritten)} segments, "
-        f"a query found {deletion.remaining} of them"
+        f"{count_text(deletion.rows_removed)} events removed, {count_text(deletion.segments_rewritten)} segments "
+        f"rewritten, a query found {deletion.remaining} of them"
     )
     if deletion.files_gone_at is None:
         return f"{proof}; {deletion.reason}"

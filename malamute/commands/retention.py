@@ -32,5 +32,5 @@ def run(choice: Choice, stream: str | None, age: str | None, size: str | None, f
 
 def _cells(retention: Retention) -> tuple[str, str]:
     age_us, size = retention.age_us, retention.bytes_max
-    age = "for ever" if age_us is None else str(timedelta(microseconds=age_us))
+    age = "for ever" if age_us is None else str(timedelta(microseconds=age_us)).removesuffix(", 0:00:00")
     return age, "any size" if size is None else bytes_text(size)

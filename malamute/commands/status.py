@@ -36,6 +36,8 @@ def run(choice: Choice, as_json: bool) -> bool:
         out.print(placement_text(status.placement), soft_wrap=True, markup=False)
         for text in keeper_texts(status.keeper):
             out.print(text, soft_wrap=True, markup=False)
+        for text in erasing_texts(status):
+            out.print(text, soft_wrap=True, markup=False)
         for line in compaction_lines(status.compaction):
             out.print(line, soft_wrap=True)
         for line in scrub_lines(status.scrub, SystemClock().now_us()):
@@ -52,6 +54,17 @@ def keeper_texts(keeper: Mapping[str, Any]) -> Iterator[str]:
         yield f"shards that were brought to their disks: {count_text(keeper['moved'])}"
     if keeper["failure"]:
         yield f"looking after the shards failed at last: {keeper['failure']}"
+
+
+def erasing_texts(status: Status) -> Iterator[str]:
+    """What deletes and retention are at, a line each; nothing where nothing is."""
+    running, held, failure = (status.deletes[name] for name in ("running", "held", "failure"))
+    if running or held:
+        yield f"deletes: {running} under way, {held} held by named snapshots; see 'malamute deletes'"
+    if failure:
+        yield f"a delete does not go on: {failure}"
+    if status.retention["failure"]:
+        yield f"retention does not go on: {status.retention['failure']}"
 
 
 def placement_text(placement: Mapping[str, Any]) -> str:

@@ -214,7 +214,22 @@ def take_snapshot(
     backend: Describer, ledger: Ledger, query_id: str, tenant: str, streams: list[str], timeout_s: float
 ) -> dict[str, list[Holding]]:
     """What every shard holds of each stream at one snapshot per shard, which it pins under `query_id`."""
-    shards = backend.shards
+    while True:
+        shards = backend.shards
+        held = _ask(backend, shards, ledger, query_id, tenant, streams, timeout_s)
+        if backend.shards == shards:
+            return held  # else an heir may have rewritten by now what the shard before it still told
+
+
+def _ask(
+    backend: Describer,
+    shards: Sequence[int],
+    ledger: Ledger,
+    query_id: str,
+    tenant: str,
+    streams: list[str],
+    timeout_s: float,
+) -> dict[str, list[Holding]]:
     # With whole lists, when another query learned a newer version meanwhile.
     for known in (
         {shard: ledger.versions(shard, tenant, streams) for shard in shards},

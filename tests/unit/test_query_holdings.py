@@ -129,7 +129,7 @@ def test_many_threads_never_learn_a_wrong_list() -> None:
 class Shards:
     """Two shards; `moves` are called before each describe."""
 
-    shards = (0, 1)
+    shards: tuple[int, ...] = (0, 1)
 
     def __init__(self, moves: list[object] | None = None) -> None:
         self.tellers = [Teller(), Teller()]
@@ -142,7 +142,7 @@ class Shards:
         self.asked.append([dict(versions) for versions in known.values()])
         answers = {
             shard: {STREAM: self.tellers[shard].tell(snapshot(self.version, self.held[shard]), known[shard][STREAM])}
-            for shard in range(2)
+            for shard in known
         }
         if self.before_answer:
             self.before_answer.pop(0)()  # type: ignore[operator]
@@ -171,3 +171,12 @@ def test_each_shard_is_asked_once_with_what_is_known_of_it(count: int) -> None:
     for _ in range(count):
         take_snapshot(shards, ledger, "q", TENANT, [STREAM], 1.0)
     assert shards.asked == [[{STREAM: 0}] * 2, *([[{STREAM: 3}] * 2] * (count - 1))]
+
+
+def test_shards_are_asked_anew_when_they_changed_meanwhile() -> None:
+    def retire() -> None:
+        shards.shards = (0,)  # and the first may have rewritten what was the other's
+
+    shards = Shards([retire])
+    held = take_snapshot(shards, Ledger(), "q", TENANT, [STREAM], 1.0)
+    assert [holding.shard for holding in held[STREAM]] == [0] and len(shards.asked) == 2

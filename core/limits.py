@@ -120,7 +120,6 @@ STATE_GROUPS_MAX = 2_048  # groups of one segment beyond which its states are co
 
 RESULT_CACHE_BYTES = 64 * MIB  # answers that a coordinator keeps for the same question over the same snapshot
 RESULT_CACHED_BYTES_MAX = 4 * MIB  # one such answer
-INDEX_CACHE_BYTES_DEFAULT = 128 * MIB  # of segment indexes in a worker's memory: some 250 kB per row group of logs
 HOT_COLUMNS_BYTES = 64 * MIB  # per process, of decoded columns of small segments
 STATE_CACHE_BYTES_DEFAULT = 64 * MIB  # partial states in a worker's memory: some hundred thousand of a few groups each
 STATE_CACHE_DISK_BYTES_DEFAULT = GIB  # and behind it on its disk

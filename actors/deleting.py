@@ -19,7 +19,7 @@ from core.limits import ACK_WAIT_S_MAX, DELETE_HELD_LOOK_S, DELETE_LOOK_S, DELET
 from query.coordinate import Queries
 from query.tasks import shard_worker
 from storage.catalog import CatalogStore
-from storage.deletes import HELD, RUNNING, Delete, DeleteStatus, pending
+from storage.deletes import HELD, RUNNING, Delete, DeleteStatus, due, pending
 from storage.manifest import ManifestStore
 from storage.manifest_format import Erased
 from storage.named_snapshots import snapshots_of_stream
@@ -63,9 +63,11 @@ class Deleting:
         Raises InvalidQuery, NotFound (the stream), InvalidRequest (too many), Unavailable, UnknownOutcome (it may have
         begun: look at all()).
         """
-        begun = self._catalog.add_delete(self._queries.delete_of(tenant, stream, where))
-        self._wake.set()
-        return DeleteStatus(begun)
+        wanted = self._queries.delete_of(tenant, stream, where)
+        try:
+            return DeleteStatus(self._catalog.add_delete(wanted))
+        finally:
+            self._wake.set()  # also when the outcome is unknown: it may be there
 
     def all(self, tenant: str) -> list[DeleteStatus]:
         """The deletes of a tenant, the first one first, also those that are done."""
@@ -88,7 +90,7 @@ class Deleting:
         while True:
             pause_s = DELETE_LOOK_S
             try:
-                waiting = pending(self._catalog.deletes())
+                waiting = due(self._catalog.deletes())
             except MalamuteError:
                 waiting, pause_s = (), DELETE_RETRY_S  # queries fail of it as well, and say why
             for delete in waiting:
@@ -100,7 +102,7 @@ class Deleting:
                     pause_s = DELETE_RETRY_S
             if any(delete.state == RUNNING for delete in waiting) and pause_s == DELETE_LOOK_S:
                 continue
-            self._wake.wait(None if not waiting and pause_s == DELETE_LOOK_S else pause_s)
+            self._wake.wait(pause_s if waiting else DELETE_HELD_LOOK_S)
             self._wake.clear()
 
     def _step(self, delete: Delete) -> None:

@@ -33,6 +33,7 @@ class SpareTime:
         self._objects = open_objects(config)
         self._files = segment_files(config)
         self._jobs = CompactionJobs(CompactionRules(), self._objects, clock)
+        self._merges_itself = config.compaction and config.compactors == 0
         self._stopping = threading.Event()
         self._pace = Pace(clock, self._stopping.wait)
         self._erase_pace = Pace(clock, self._stopping.wait)
@@ -40,9 +41,8 @@ class SpareTime:
         self._thread = threading.Thread(target=self._loop, name="compact", daemon=True)
 
     def start(self) -> None:
-        """Begin, when it is enabled."""
-        if self._config.compaction:
-            self._thread.start()
+        """Begin: with compaction off, what deletes and retention replaced has to go all the same."""
+        self._thread.start()
 
     def stop(self) -> None:
         """Give up what runs."""
@@ -104,7 +104,7 @@ class SpareTime:
     def _loop(self) -> None:
         while not self._stopping.wait(COMPACTION_POLL_S):
             self._collect()
-            while self._config.compactors == 0 and (job := self.take()) is not None:
+            while self._merges_itself and (job := self.take()) is not None:
                 self._merge(job)
 
     def _merge(self, job: Job) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from core.clock import Clock
-from core.errors import Corrupt, InvalidRequest, NotFound, Unavailable
+from core.errors import Corrupt, InvalidRequest, NotFound, Unavailable, UnknownOutcome
 from core.ids import check_name, nearest
 from core.limits import DELETES_DONE_KEPT, DELETES_PENDING_MAX, MANIFEST_VERSIONS_KEPT
 from storage.deletes import Delete, delete_from_plain, delete_to_plain, pending
@@ -236,12 +237,22 @@ class CatalogStore:
     def _change(self, change: Callable[[Catalog], Catalog]) -> None:
         for _ in range(_RACES_MAX):
             following = change(self.load())
-            if self._try_create(following):
+            try:
+                created = self._try_create(following)
+            except UnknownOutcome as error:
+                self._settle(error)
+            if created:
                 with self._lock:
                     if following.version > self._known.version:
                         self._known = following
                 return
         raise Unavailable(f"{_RACES_MAX} other changes of the catalog were faster: retry")
+
+    def _settle(self, error: UnknownOutcome) -> NoReturn:
+        """Learn whether what has an unknown outcome happened, as far as that can be told, and raise `error`."""
+        with suppress(Unavailable):
+            self.load()
+        raise error
 
     def _stamped(self, settings: StreamSettings) -> StreamSettings:
         now_us = settings.created_at_us or self._clock.now_us()

@@ -82,6 +82,19 @@ def pending(deletes: Iterable[Delete]) -> tuple[Delete, ...]:
     return tuple(sorted((one for one in deletes if one.done_at_us is None), key=lambda one: one.id))
 
 
+def due(deletes: Iterable[Delete]) -> tuple[Delete, ...]:
+    """Those of pending() that may go on: of a stream one runs after the other, as Segment.deleted_through says."""
+    found: list[Delete] = []
+    running: set[tuple[str, str]] = set()
+    for delete in pending(deletes):
+        stream = (delete.tenant, delete.stream)
+        if delete.state == HELD or stream not in running:
+            found.append(delete)
+        if delete.state == RUNNING:
+            running.add(stream)
+    return tuple(found)
+
+
 def delete_to_plain(delete: Delete) -> dict[str, Any]:
     """The delete as what JSON and msgpack can hold."""
     plain = {name: getattr(delete, name) for name in Delete.__dataclass_fields__}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from core.clock import ManualClock
 from core.errors import Corrupt, InvalidName, InvalidRequest, InvalidSettings, NotFound, UnknownOutcome
 from storage.catalog import Catalog, CatalogStore, decode_catalog, encode_catalog
+from storage.deletes import Delete
 from storage.fs import LocalFileSystem
 from storage.inspect_storage import inspect_catalog
 from storage.keys import FORMAT_KEY
@@ -183,3 +185,36 @@ def test_racing_openers_agree() -> None:
 
     objects.hook = other_first
     assert open_storage(objects, 4) == 3
+
+
+def test_a_delete_is_known_though_the_answer_of_its_beginning_was_lost() -> None:
+    """Queries hide what it means, whether its caller asks again or not."""
+    objects = FlakyObjectStore()
+    catalog = catalog_of(objects)
+    catalog.ensure_stream("default", StreamSettings("logs"))
+    objects.hook = lambda operation, key: "after" if operation == "put_new" else None
+    with pytest.raises(UnknownOutcome):
+        catalog.add_delete(Delete(0, "default", "logs", "n = 1", {0: 7}, 0))
+    (begun,) = catalog.deletes()
+    assert (begun.id, begun.bounds, begun.created_at_us) == (1, {0: 7}, 1_000)
+    objects.hook = None
+    assert catalog.add_delete(replace(begun, where="n = 2")).id == 2
+    assert catalog.update_delete(replace(begun, remaining=0)).remaining == 0
+    assert CatalogStore(objects, ManualClock(), 4).deletes() == catalog.deletes()
+    assert inspect_catalog(encode_catalog(catalog.load()))["deletes"][1]["where"] == "n = 2"
+
+
+def test_a_tenant_has_so_many_deletes_at_a_time_and_keeps_so_many_proofs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.catalog.DELETES_PENDING_MAX", 2)
+    monkeypatch.setattr("storage.catalog.DELETES_DONE_KEPT", 3)
+    catalog = catalog_of(FlakyObjectStore())
+    wanted = Delete(0, "default", "logs", "n = 1", {0: 7}, 0)
+    for _ in range(6):
+        begun = catalog.add_delete(wanted)
+        catalog.update_delete(replace(begun, rewritten_at_us=1, done_at_us=2))
+    assert [delete.id for delete in catalog.deletes()] == [3, 4, 5, 6]
+    catalog.add_delete(wanted)
+    catalog.add_delete(wanted)
+    with pytest.raises(InvalidRequest, match="2 deletes are under way, 2 are allowed"):
+        catalog.add_delete(wanted)
+    assert catalog.add_delete(replace(wanted, tenant="other")).id == 9

@@ -15,11 +15,12 @@ from core.batch import OFFSET
 from core.clock import ManualClock
 from core.errors import InvariantViolation, Unavailable
 from storage.catalog import CatalogStore
-from storage.deletes import Delete
+from storage.deletes import Delete, due
 from storage.erasure import Eraser, without
 from storage.keys import FORMAT_KEY, index_key, manifest_key, segments_prefix
 from storage.manifest_format import Erased, ManifestEdit, apply_edit, decode_manifest, encode_manifest
 from storage.replacement import Erasure
+from storage.retention import Expired
 from storage.shard import Shard
 from storage.snapshot import Segment
 from storage.stream_settings import StreamSettings
@@ -46,6 +47,7 @@ class Life:
         self.sequence = self.sent = 0
         self.expected: set[int] = set()
         self.pending: list[tuple[Delete, Meets]] = []
+        self.expiring: set[int] = set()
 
     def write(self, rows: int = 3) -> None:
         numbers = range(self.sent, self.sent + rows)
@@ -78,6 +80,16 @@ class Life:
         self.pending.pop(0)
         self.expected -= {n for n in self.expected if meets(n) and n < delete.bounds[0]}
         return True
+
+    def expire(self) -> None:
+        """Retention takes the oldest segment."""
+        oldest = self.shard.manifest.segments[:1]
+        numbers = {n for segment in oldest for n in read_segment(self.objects, segment.name).column("n").to_pylist()}
+        self.expiring = numbers
+        eraser = Eraser(self.shard, self.objects, self.bytes_of, self.clock, lambda: None)
+        eraser.expire(Expired(frozenset(segment.name for segment in oldest)), None, 60.0)
+        self.expected -= numbers
+        self.expiring = set()
 
     def matches(self, segment: Segment, delete: Delete, meets: Meets) -> Any:
         table = read_segment(self.objects, segment.name)
@@ -205,6 +217,16 @@ def test_an_erasure_that_comes_after_a_merge_is_refused_and_leaves_nothing() -> 
     assert life.shard.replace(Erasure(7, 1, clean=(segments[0].name,))) == "it was made under epoch 7, the shard has 1"
 
 
+def test_deletes_of_a_stream_run_one_after_the_other() -> None:
+    """A segment that was looked through for the second would count as looked through for the first."""
+    running = [Delete(number, TENANT, stream, "", {}, 0) for number, stream in enumerate(("a", "b", "a", "a"), 1)]
+    assert due(reversed(running)) == (running[0], running[1])
+    held = replace(running[0], rewritten_at_us=1)
+    assert due([held, *running[1:]]) == (held, running[1], running[2])
+    done = replace(held, done_at_us=2)
+    assert due([done, *running[1:]]) == (running[1], running[2])
+
+
 def test_what_fails_leaves_the_segment_as_it_was() -> None:
     life = Life()
     life.flush(2)
@@ -274,6 +296,8 @@ def act(life: Life, rng: random.Random, number: int) -> None:
     elif action < 0.95:
         if life.pending:
             life.step(rng.choice((0.0, 60.0)))
+    elif action < 0.97:
+        life.expire()
     else:
         life.clock.advance(GRACE_S)
         life.shard.collect_garbage(GRACE_S)
@@ -306,7 +330,7 @@ def check_recovered(state: SimFileSystem, before: Life) -> None:
     rows = stored_rows(after.shard, after.objects)
     numbers = {n for _, n in rows}
     doomed = {n for delete, meets in before.pending for n in range(delete.bounds[0]) if meets(n)}
-    assert len(numbers) == len(rows) and before.expected - doomed <= numbers
+    assert len(numbers) == len(rows) and before.expected - doomed - before.expiring <= numbers
     erased = sum(count.rows for count in after.shard.manifest.erased.values())
     assert len(rows) + erased == after.shard.snapshot(TENANT, STREAM).visible_offset
     manifest = after.shard.manifest

@@ -53,6 +53,13 @@ BUGS: Final = (
         _ERASURE,
     ),
     Bug(
+        "two deletes of a stream run at the same time",
+        "storage/deletes.py",
+        "        if delete.state == HELD or stream not in running:\n",
+        "        if True:\n",
+        _ERASURE,
+    ),
+    Bug(
         "kept answers still hold what is deleted",
         "query/course.py",
         "self.options.at, identities, settings, self.hidden)",

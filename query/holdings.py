@@ -197,17 +197,16 @@ def visible_ends(holdings: Iterable[Holding]) -> dict[int, int]:
 
 
 def each_once(holdings: list[Holding]) -> list[Holding]:
-    """The holdings without what a shard still has that its heir took over already."""
-    heirs = {origin: holding for holding in holdings for origin in holding.adopted}
-    found = []
-    for holding in holdings:
-        heir = heirs.get(holding.shard)
-        if heir is not None:
-            taken = {segment.name for segment in heir.segments}
-            left = tuple(segment for segment in holding.segments if segment.name not in taken)
-            holding = replace(holding, segments=left, segments_shape=shape_of_segments(left))
-        found.append(holding)
-    return found
+    """The holdings without what a shard still has that its heir took over already.
+
+    An heir takes all at once, and may have rewritten some of it since, under other names.
+    """
+    inherited = {origin for holding in holdings for origin in holding.adopted}
+    nothing = StreamShape()
+    return [
+        replace(holding, segments=(), segments_shape=nothing) if holding.shard in inherited else holding
+        for holding in holdings
+    ]
 
 
 def take_snapshot(

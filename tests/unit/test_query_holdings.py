@@ -8,8 +8,8 @@ import threading
 import pytest
 
 from core.columns import ColumnKey
-from query.holdings import Holding, Ledger, Teller, Told, merged_shape, take_snapshot
-from query.shape import describe, shape_of_segments
+from query.holdings import Holding, Ledger, Teller, Told, each_once, merged_shape, take_snapshot
+from query.shape import StreamShape, describe, shape_of_segments
 from storage.snapshot import ColumnStats, Segment, StreamSnapshot
 from tests.support.batches import log_batch
 
@@ -55,6 +55,15 @@ def test_the_first_time_everything_is_told_and_then_what_changed() -> None:
     told = teller.tell(snapshot(6, [2, 3, 4], offset=41), version(ledger))
     assert (told.base, told.added, told.removed) == (6, (), frozenset())
     assert names(learn(ledger, told)) == {"s2", "s3", "s4"}
+
+
+def test_what_an_heir_rewrote_since_is_not_read_of_the_shard_that_gave_it_away() -> None:
+    """Its events would be there twice, and those that were erased again."""
+    given, kept = (segment(1), segment(2)), (segment(2), segment(7))
+    retired = Holding(1, 5, 20, given, shape_of_segments(given), StreamShape(), 0)
+    heir = Holding(0, 9, 30, kept, shape_of_segments(kept), StreamShape(), 0, adopted={1: 20})
+    other = Holding(2, 4, 10, given[:1], shape_of_segments(given[:1]), StreamShape(), 0)
+    assert [list(holding.segments) for holding in each_once([heir, retired, other])] == [list(kept), [], [segment(1)]]
 
 
 def test_a_shard_that_was_restarted_tells_everything_anew() -> None:

@@ -1,4 +1,7 @@
-"""Owns the table "Measured" of README.md: made from benchmarks/results/*.json, never by hand. Measures nothing."""
+"""Owns docs/measurements.md and the table "Measured" of README.md: made from benchmarks/results/*.json, never by hand.
+
+Measures nothing.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,30 @@ from typing import Any, NamedTuple
 REPOSITORY = Path(__file__).resolve().parent.parent
 RESULTS = REPOSITORY / "benchmarks" / "results"
 README = REPOSITORY / "README.md"
+ALL = REPOSITORY / "docs" / "measurements.md"
 BEGIN, END = "<!-- measured:begin -->", "<!-- measured:end -->"
 NOTHING = "Not measured yet."
 NOT_SHOWN = {"kernels"}  # many figures, for those who change a kernel
+
+# What README.md shows: the beginnings of names, by benchmark.
+HEADLINES = (
+    ("write", "write() of NDJSON"),
+    ("write", "write() of a list of dicts"),
+    ("shred", "generated logs: NDJSON"),
+    ("shred", "generated logs: msgpack"),
+    ("ingest", "sustained (as fast"),
+    ("replay", "WAL replay until"),
+    ("failover", "shard killed: next acknowledgement, p50"),
+    ("failover", "node killed: next acknowledgement, p50"),
+    ("dedup", "index of 10 M ids"),
+    ("scaling", "longest flush of a writer, 2 to 4 shards, plain stream, p50"),
+    ("sources", "kafka source"),
+    ("compaction", "merge of 16 segments"),
+    ("query", "48 queries"),
+    ("query", "rare words and ids: malamute / DuckDB"),
+    ("query", "fixed cost"),
+    ("query", "questions that failed"),
+)
 
 
 class Figure(NamedTuple):
@@ -27,8 +51,9 @@ class Figure(NamedTuple):
 
 
 def main() -> None:
-    text = README.read_text(encoding="utf-8")
-    README.write_text(replaced(text, table(figures(RESULTS))), encoding="utf-8")
+    every = figures(RESULTS)
+    for path, rows in ((README, headlines(every)), (ALL, every)):
+        path.write_text(replaced(path.read_text(encoding="utf-8"), table(rows)), encoding="utf-8")
 
 
 def figures(directory: Path) -> list[Figure]:
@@ -39,6 +64,17 @@ def figures(directory: Path) -> list[Figure]:
         if path.stem not in NOT_SHOWN
         for figure in _figures_of(path)
     ]
+
+
+def headlines(rows: list[Figure]) -> list[Figure]:
+    """Those that README.md shows, in its order. Raises ValueError for one that nothing measured."""
+    found = []
+    for benchmark, name in HEADLINES:
+        shown = [row for row in rows if row.benchmark == benchmark and row.name.startswith(name)]
+        if not shown:
+            raise ValueError(f"no result of {benchmark} begins with {name!r}: mend HEADLINES or measure it")
+        found += shown
+    return list(dict.fromkeys(found))
 
 
 def table(rows: list[Figure]) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.readme_table import BEGIN, END, NOTHING, figures, replaced, table
+from benchmarks.readme_table import BEGIN, END, HEADLINES, NOTHING, RESULTS, figures, headlines, replaced, table
 from malamute.recorded import Records
 from tests.support.checkout import checkout
 from tests.support.ray_head import ray_head
@@ -207,6 +207,13 @@ def test_the_table_without_results_says_so_and_foreign_files_are_named(tmp_path:
     (tmp_path / "x.json").write_text("{}")
     with pytest.raises(ValueError, match=r"x\.json is no result"):
         figures(tmp_path)
+
+
+def test_every_headline_was_measured() -> None:
+    every = figures(RESULTS)
+    assert len(headlines(every)) >= len(HEADLINES)
+    with pytest.raises(ValueError, match="no result of write begins"):
+        headlines([figure for figure in every if figure.benchmark != "write"])
 
 
 def test_the_table_has_its_place_in_the_readme() -> None:

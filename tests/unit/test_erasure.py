@@ -268,7 +268,7 @@ def test_rows_that_go_without_being_counted_are_an_invariant_violation() -> None
     assert following.erased == {(0, 0): Erased(3, 1)}
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_any_order_of_writes_merges_and_deletes_agrees_with_a_list(seed: int) -> None:
     rng = random.Random(seed)
     life = Life()
@@ -342,6 +342,6 @@ def check_recovered(state: SimFileSystem, before: Life) -> None:
     after.shard.abandon()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_power_cuts_at_any_step_lose_and_bring_back_nothing(seed: int) -> None:
     assert crash_states(seed) > 3

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
@@ -197,16 +197,29 @@ def visible_ends(holdings: Iterable[Holding]) -> dict[int, int]:
 
 
 def each_once(holdings: list[Holding]) -> list[Holding]:
-    """The holdings without what a shard still has that its heir took over already.
+    """The holdings without what a shard still has of events that another took over: that one has the lower number."""
+    holders: dict[int, int] = {}
+    for holding in holdings:
+        for origin in holding.adopted:
+            holders[origin] = min(holders.get(origin, origin), holding.shard)
+    return [_without(holding, {o for o, holder in holders.items() if holder < holding.shard}) for holding in holdings]
 
-    An heir takes all at once, and may have rewritten some of it since, under other names.
-    """
-    inherited = {origin for holding in holdings for origin in holding.adopted}
-    nothing = StreamShape()
-    return [
-        replace(holding, segments=(), segments_shape=nothing) if holding.shard in inherited else holding
-        for holding in holdings
-    ]
+
+def _without(holding: Holding, given: Collection[int]) -> Holding:
+    """`holding` without the events that the shards `given` wrote."""
+    if holding.shard in given:
+        # It was sealed before others took over, so what it told of its memtable is in segments of theirs.
+        holding = replace(holding, memtable=shape_of_batches(()), batches=0)
+    elif not holding.adopted.keys() & given:
+        return holding
+    left = tuple(segment for segment in holding.segments if _origin(segment, holding.shard) not in given)
+    return replace(holding, segments=left, segments_shape=shape_of_segments(left))
+
+
+def _origin(segment: Segment, shard: int) -> int:
+    """Who wrote the events of a segment that `shard` has."""
+    origin = origin_of(segment.name)
+    return shard if origin is None else origin
 
 
 def take_snapshot(

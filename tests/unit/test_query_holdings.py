@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -64,6 +65,31 @@ def test_what_an_heir_rewrote_since_is_not_read_of_the_shard_that_gave_it_away()
     heir = Holding(0, 9, 30, kept, shape_of_segments(kept), StreamShape(), 0, adopted={1: 20})
     other = Holding(2, 4, 10, given[:1], shape_of_segments(given[:1]), StreamShape(), 0)
     assert [list(holding.segments) for holding in each_once([heir, retired, other])] == [list(kept), [], [segment(1)]]
+
+
+def test_what_a_shard_had_in_memory_before_it_was_sealed_is_read_of_its_heir() -> None:
+    """It answered before the change, its heir after it: the heir has the events in a segment."""
+    flushed = (replace(segment(3), name="shards/0001/segments/acme/logs/w-00000001-00000003.parquet"),)
+    teller, ledger = [Teller(), Teller()], Ledger()
+    told = {
+        0: {STREAM: teller[0].tell(replace(snapshot(9, []), segments=flushed), 0)},
+        1: {STREAM: teller[1].tell(replace(snapshot(5, [1], batches=2, offset=6), shard=1), 0)},
+    }
+    held = ledger.learn_all(TENANT, [STREAM], told)
+    assert held is not None
+    heir, retired = held[STREAM]
+    assert heir.segments == flushed
+    assert (retired.segments, retired.batches, retired.memtable.rows) == ((), 0, 0)
+    assert merged_shape(held[STREAM]).rows == flushed[0].rows
+
+
+def test_what_an_heir_of_an_heir_took_over_is_read_once() -> None:
+    """The shard in between wrote nothing of the stream itself: it has what it took over, and so has its heir."""
+    given = (replace(segment(1), name="shards/0002/segments/acme/logs/w-00000001-00000001.parquet"),)
+    holdings = [
+        Holding(shard, 5, 20, given, shape_of_segments(given), StreamShape(), 0, adopted={2: 7}) for shard in (0, 1)
+    ]
+    assert [holding.segments for holding in each_once(holdings)] == [given, ()]
 
 
 def test_a_shard_that_was_restarted_tells_everything_anew() -> None:

@@ -107,8 +107,8 @@ DEPLOYMENT_BUGS: Final = (
     Bug(
         "what an heir took over is counted twice",
         "query/holdings.py",
-        "            left = tuple(segment for segment in holding.segments if segment.name not in taken)\n",
-        "            left = holding.segments\n",
+        "    left = tuple(segment for segment in holding.segments if _origin(segment, holding.shard) not in given)\n",
+        "    left = holding.segments\n",
         _SCALING,
     ),
     Bug(

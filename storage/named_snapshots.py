@@ -141,7 +141,7 @@ class NamedSnapshots:
         if None in manifests:
             raise Unavailable("a shard has no manifest yet: launch the deployment and try again")
         if tenant is None:
-            manifests += [self._manifest(ShardId(shard)) for shard in sorted(placements.retired)]
+            manifests += [self._last_word(shard) for shard in sorted(placements.retired)]
         # After the manifests: every stream that they name is in it.
         catalog = self._catalog.load()
         if self._placements() != placements:
@@ -159,6 +159,11 @@ class NamedSnapshots:
 
     def _manifest(self, shard: ShardId) -> Manifest | None:
         return ManifestStore(self._objects, shard, self._clock).load()
+
+    def _last_word(self, shard: int) -> Manifest | None:
+        """What a retired shard knows of its producers; its segments and ids are its heirs', who replace them."""
+        manifest = self._manifest(ShardId(shard))
+        return None if manifest is None else replace(manifest, segments=(), id_runs={})
 
     def _placements(self) -> Placements:
         """The placements of version 0 when there are none. Raises Unavailable while segments may change their shard."""

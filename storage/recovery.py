@@ -147,10 +147,13 @@ def _remove_orphans(objects: ObjectStore, manifest: Manifest, clock: Clock) -> N
     """Delete what was uploaded and never published: segments, indexes, runs of ids. The WAL or others have the events.
 
     Removed segments are left to garbage collection: a query may still read them. Named snapshots hold runs of ids that
-    no manifest names any more.
+    no manifest names any more. A sealed shard removes nothing: its heir, whose epochs are others, may write beside its
+    segments what it makes of them.
     What the manifest does not name belongs to an epoch that is fenced by now, unless its own epoch is newer: then this
     owner was replaced while it opened, and must not touch what its successor writes.
     """
+    if manifest.sealed > manifest.served:
+        return
     live = {segment.name for segment in manifest.segments}
     live |= {index_key(segment.name) for segment in manifest.segments if segment.index_bytes}
     live |= run_names(manifest.id_runs)

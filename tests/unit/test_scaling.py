@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
 from core.append import LOCAL, OBJECT, AppendRequest
+from core.batch import OFFSET
 from core.errors import InvalidRequest, Moved
+from core.ids import ShardId
 from core.placement import first_placement, following
 from storage.catalog import CatalogStore
+from storage.erasure import Eraser
 from storage.keys import origin_of
+from storage.named_snapshots import NamedSnapshots
 from storage.placements import STEADY, decode_placements, encode_placements
+from storage.snapshot import Segment
 from storage.storage_format import open_storage
 from storage.verify import StoragePlace, verify_storage
 from storage.verify_report import MISSING, Report
+from tests.support.compacted import GRACE_S
 from tests.support.scaling import NAMES, PLAIN, STREAMS, Course, Deployment, run
-from tests.support.shards import TENANT, body
+from tests.support.shards import TENANT, body, read_segment
 from tests.support.simfs import SimFileSystem
 
 
@@ -184,6 +192,53 @@ def test_verify_finds_each_event_once_at_the_shard_that_wrote_it() -> None:
     deployment.objects.delete(moved[:1])
     found = verified(deployment)
     assert {(item.kind, item.shard) for item in found.errors} == {(MISSING, retired[0])}
+
+
+def erased_by_the_heir(deployment: Deployment) -> int:
+    """Two shards become one, which erases the first event of each segment that it took over; how many are left."""
+    course = Course(deployment)
+    open_storage(deployment.objects, 2)
+    CatalogStore(deployment.objects, deployment.clock, 2).ensure_stream(TENANT, STREAMS[PLAIN])
+    while deployment.opened[1].snapshot(TENANT, PLAIN).visible_offset < 2:
+        course.send(f"p{len(course.senders)}")
+        course.drain()
+    deployment.store.begin(1)
+    deployment.finish()
+    heir = deployment.opened[0]
+    moved = [segment for segment in heir.manifest.segments if origin_of(segment.name) == 1]
+    assert moved
+
+    def first(segment: Segment) -> np.ndarray:
+        return np.array(read_segment(deployment.objects, segment.name).column(OFFSET).to_pylist()[:1], np.int64)
+
+    def content(segment: Segment) -> pa.Buffer:
+        return pa.py_buffer(deployment.objects.get(segment.name))
+
+    Eraser(heir, deployment.objects, content, deployment.clock, lambda: None).erase(moved, 1, first, 60.0)
+    assert any("-by0000-" in segment.name for segment in heir.manifest.segments)
+    return course.acknowledged[PLAIN] - len(moved)
+
+
+def test_a_retired_shard_that_opens_again_leaves_what_its_heir_made_of_its_segments() -> None:
+    deployment = Deployment(1, shards=2)
+    for _ in range(3):
+        deployment.kill(1)  # its epochs are newer than those of its heir
+    left = erased_by_the_heir(deployment)
+    deployment.kill(1)
+    assert len(deployment.rows(PLAIN)) == left
+
+
+def test_a_snapshot_of_all_tenants_holds_once_what_the_heirs_have() -> None:
+    deployment = Deployment(1, shards=2)
+    left = erased_by_the_heir(deployment)
+    deployment.clock.advance(GRACE_S)
+    assert deployment.opened[0].collect_garbage(GRACE_S) > 0
+    catalog = CatalogStore(deployment.objects, deployment.clock, 2)
+    snapshots = NamedSnapshots(deployment.objects, deployment.clock, catalog)
+    taken = snapshots.take(None, "whole", None, [ShardId(0)], deployment.opened[0].flush)
+    assert taken.events == left
+    retired = snapshots.get(None, "whole").manifests[1]
+    assert retired.shard == 1 and retired.producers  # what it answers to a batch that is sent again
 
 
 def verified(deployment: Deployment) -> Report:

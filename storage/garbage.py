@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 
 from core.clock import Clock
 from storage.keys import index_key
-from storage.manifest import Manifest, ManifestStore
+from storage.manifest import Manifest, ManifestEdit, ManifestStore
 from storage.manifest_format import RemovedSegment
 from storage.named_snapshots import leased_names
 from storage.objects import ObjectStore
@@ -41,3 +41,9 @@ def delete_garbage(
         manifests.retire_before(max(segment.version for segment in due))
         objects.delete([key for segment in due for key in (segment.name, index_key(segment.name))])
     return tuple(segment.name for segment in due)
+
+
+def forgetting(manifest: Manifest, names: Collection[str]) -> ManifestEdit | str:
+    """The edit that forgets the removed segments of these names, whose files are gone, or why there is none."""
+    forget = tuple(segment.name for segment in manifest.removed if segment.name in names)
+    return ManifestEdit(forget=forget) if forget else "they were forgotten by a publish whose answer was lost"

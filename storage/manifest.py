@@ -180,7 +180,7 @@ class ManifestStore:
     def retire_before(self, version: int) -> None:
         """Delete the versions before `version`, however few are left. Raises Unavailable."""
         with self._lock:
-            oldest_kept = max(1, self._owned().version - self._versions_kept)
+            oldest_kept = max(0, self._owned().version - self._versions_kept)
             self._objects.delete([manifest_key(self._shard, number) for number in range(oldest_kept, version)])
 
     def _owned(self) -> Manifest:

@@ -35,7 +35,7 @@ from storage.dedup_flush import write_runs
 from storage.dedup_run import StreamIdRuns, run_names
 from storage.dedup_streams import DedupStreams, rule_of
 from storage.fs import DirectoryLock
-from storage.garbage import delete_garbage
+from storage.garbage import delete_garbage, forgetting
 from storage.keys import origin_of, segment_number
 from storage.manifest import Manifest, ManifestEdit, ManifestStore
 from storage.memtable import Memtable, StreamKey, batch_bytes, stamp
@@ -426,7 +426,7 @@ class Shard:
         names = delete_garbage(self._manifest, self._manifests, self._objects, self._clock, grace_s)
         with self._flush_lock:
             if names and not self._frozen:
-                self._edit(lambda manifest: ManifestEdit(forget=names))
+                self._edit(lambda manifest: forgetting(manifest, names))
         return len(names)
 
     def _edit(self, edit_of: Callable[[Manifest], ManifestEdit | str]) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from core.clock import ManualClock
 from core.errors import InvariantViolation, MalamuteError, Unavailable, UnknownOutcome
 from storage.compaction_jobs import CompactionJobs
-from storage.keys import index_key, segments_prefix
+from storage.keys import index_key, manifest_key, segments_prefix
 from storage.manifest import ManifestStore
+from storage.manifest_format import decode_manifest, encode_manifest
 from storage.objects import ObjectStore
 from storage.replacement import Replacement
 from storage.shard import Shard
@@ -239,6 +241,40 @@ def test_garbage_waits_for_the_versions_that_name_it() -> None:
     manifests = [life.objects.get(info.key) for info in life.objects.list("shards/0000/manifest/")]
     assert len(manifests) == 2  # the replacement, and that its inputs are forgotten
     assert ManifestStore(life.objects, life.shard.options.shard, life.clock).load() == life.shard.manifest
+
+
+def test_the_version_of_a_restore_goes_with_the_files_that_it_names() -> None:
+    life = Life()
+    life.flush(3)
+    restored = replace(life.shard.manifest, version=0, wal_start=None)
+    life.shard.abandon()
+    manifests = "shards/0000/manifest/"
+    life.objects.delete([info.key for info in life.objects.list(manifests)])
+    life.objects.put_new(manifest_key(0, 0), encode_manifest(restored))
+    life.open()
+    life.compaction.run()
+    life.clock.advance(GRACE_S)
+    assert life.shard.collect_garbage(GRACE_S) == 3
+    files = life.files()
+    for info in life.objects.list(manifests):
+        manifest = decode_manifest(life.objects.get(info.key))
+        assert {segment.name for segment in manifest.segments} <= files, info.key
+
+
+def test_garbage_that_was_forgotten_with_a_lost_answer_is_forgotten_once() -> None:
+    life = Life()
+    life.flush(3)
+    life.compaction.run()
+    life.clock.advance(GRACE_S)
+    manifests = life.shard._manifests
+    manifests._objects = Failing(life.objects, UnknownOutcome)
+    with pytest.raises(UnknownOutcome):
+        life.shard.collect_garbage(GRACE_S)
+    manifests._objects = life.objects
+    life.shard.collect_garbage(GRACE_S)
+    assert not life.shard.manifest.removed
+    life.flush()
+    life.check()
 
 
 def crash_states(seed: int, steps: int = 14) -> int:

@@ -154,10 +154,9 @@ class Shard:
             ticket = self._wal.enqueue(OpenProducerRecord(*producer, state.epoch), sync=True)
             self._pending.producers[producer] = state
         self._wal.commit(ticket)
-        with self._lock:
-            committed = self._committed[producer]
-        # Another opener may have been faster since; this caller's epoch is then fenced at its first append.
-        return ProducerOpened(state.epoch, committed.position)
+        # The position is stored: what was before the record in the log is committed with it. Another opener may have
+        # been faster since; this caller's epoch is then fenced at its first append.
+        return ProducerOpened(state.epoch, state.position)
 
     def _decode(self, request: AppendRequest) -> pa.RecordBatch:
         try:
@@ -252,9 +251,10 @@ class Shard:
     def _duplicate(self, request: AppendRequest, producer: ProducerKey, level: str) -> Ack:
         with self._lock:
             self._counters.duplicates += 1
-            state = self._committed[producer]
-        known = state.epoch == request.epoch and state.last_sequence == request.sequence
-        return self._ack(state if known else ProducerState(request.epoch), level, True)
+            state = self._committed.get(producer)  # None when another shard took the producer over meanwhile
+        if state is None or (state.epoch, state.last_sequence) != (request.epoch, request.sequence):
+            state = ProducerState(request.epoch)
+        return self._ack(state, level, True)
 
     def _ack(self, state: ProducerState, level: str, duplicate: bool) -> Ack:
         offsets, counts = (state.first_offset, state.last_offset), (state.duplicate_ids, state.late)
@@ -432,12 +432,12 @@ class Shard:
     def _edit(self, edit_of: Callable[[Manifest], ManifestEdit | str]) -> str | None:
         """Publish the edit that is made of the newest manifest, or return why there is none."""
         manifest = self._manifests.settled()
+        self._go_on_from(manifest)  # it may be an adoption that was in doubt
         edit = edit_of(manifest)
-        if isinstance(edit, ManifestEdit):
-            manifest = self._manifests.publish(edit)
-        with self._lock:
-            self._manifest = manifest
-        return edit if isinstance(edit, str) else None
+        if isinstance(edit, str):
+            return edit
+        self._go_on_from(self._manifests.publish(edit))
+        return None
 
     # --- changes of the placement ---------------------------------------------------------------------------------
 
@@ -460,9 +460,10 @@ class Shard:
             self._wal.commit(ticket)
         while self.flush():
             pass
-        with self._flush_lock, self._lock:
-            edit = ManifestEdit(producers=self._retained(self._committed), sealed=self._sealed)
-            self._manifest = self._manifests.publish(edit)
+        with self._flush_lock:
+            with self._lock:
+                edit = ManifestEdit(producers=self._retained(self._committed), sealed=self._sealed)
+            self._go_on_from(self._manifests.publish(edit))
 
     def adopt(self, before: Placement, after: Placement) -> None:
         """Begin to serve `after`: take over what comes to this shard from those of `before`, all of them sealed.
@@ -475,9 +476,14 @@ class Shard:
                 return
             change = Change(before, after, sealed_manifests(self._objects, self._clock, before, after))
             edit = adoption(change, own, self._committed, self._rule, new_name=self.new_number, objects=self._objects)
-            manifest = self._manifests.publish(edit)
-            with self._lock:
-                self._manifest = manifest
+            self._go_on_from(self._manifests.publish(edit))
+
+    def _go_on_from(self, manifest: Manifest) -> None:
+        """Serve from `manifest`, which was published, with what it took over if it is of a newer placement."""
+        with self._lock:
+            takes_over = manifest.served > self._manifest.served
+            self._manifest = manifest
+            if takes_over:
                 self._sealed = manifest.sealed
                 self._committed = dict(manifest.producers)
                 self._pending.producers = dict(manifest.producers)

@@ -65,15 +65,15 @@ DEPLOYMENT_BUGS: Final = (
     Bug(
         "a seal does not last",
         "storage/shard.py",
-        "            edit = ManifestEdit(producers=self._retained(self._committed), sealed=self._sealed)\n",
-        "            edit = ManifestEdit(producers=self._retained(self._committed))\n",
+        "                edit = ManifestEdit(producers=self._retained(self._committed), sealed=self._sealed)\n",
+        "                edit = ManifestEdit(producers=self._retained(self._committed))\n",
         _SCALING,
     ),
     Bug(
         "a shard is sealed with batches on their way",
         "storage/shard.py",
-        "        while self.flush():\n            pass\n        with self._flush_lock, self._lock:\n",
-        "        with self._flush_lock, self._lock:\n",
+        "        while self.flush():\n            pass\n        with self._flush_lock:\n            with self._lock:\n",
+        "        with self._flush_lock:\n            with self._lock:\n",
         _SCALING,
     ),
     Bug(

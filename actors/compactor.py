@@ -37,10 +37,10 @@ class CompactorActor:
         warm_up()
         while True:
             found = False
-            # Who is away is asked again: a lease on a job ends by itself.
-            with suppress(MalamuteError, RayError):
+            with suppress(RayError):  # who there is will be asked again
                 for handle in self._shards():
-                    found = self._work_for(handle) or found
+                    with suppress(MalamuteError, RayError):  # the same of who is away: a lease on a job ends by itself
+                        found = self._work_for(handle) or found
             if not found:
                 threading.Event().wait(COMPACTION_POLL_S)
 
@@ -62,10 +62,9 @@ class CompactorActor:
             return False
         try:
             replacement = carry_out(job, self._objects, self._files.path, lambda: None)
+            unwrap(send(handle, "finish_merge", replacement), ACK_WAIT_S_MAX, "a replacement")
         except Exception as error:
             # The shard leaves the inputs alone for a while, counts it and shows it in status.
             reason = f"{type(error).__name__}: {error}"
             unwrap(send(handle, "give_up_merge", job, reason), ACK_WAIT_S_MAX, "giving up a merge")
-        else:
-            unwrap(send(handle, "finish_merge", replacement), ACK_WAIT_S_MAX, "a replacement")
         return True

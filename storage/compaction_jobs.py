@@ -73,11 +73,20 @@ class CompactionJobs:
         self._counters = _Counters()
 
     def take(self, shard: Shard) -> Job | None:
-        """The next merge of `shard`, leased to the caller; None when there is none."""
+        """The next merge of `shard`, leased to the caller; None when there is none.
+
+        What cannot be planned, as the catalog does not answer, is planned again after a while.
+        """
         with self._lock:
             manifest, now_s = shard.manifest, self._clock.steady_s()
             self._expire(manifest, now_s)
-            merges = self._plan(shard, manifest, now_s)
+            try:
+                merges = self._plan(shard, manifest, now_s)
+            except MalamuteError as error:
+                self._planned = _Plan(manifest.version, now_s + COMPACTION_LOOK_S)
+                self._counters.failed += 1
+                self._counters.last_error = f"plan: {type(error).__name__}: {error}"
+                return None
             if not merges:
                 return None
             merge = merges.pop(0)
@@ -99,13 +108,16 @@ class CompactionJobs:
         Raises what Shard.replace raises. But for Unavailable it may be published or not then, and nothing is deleted.
         """
         with self._lock:
-            lease = self._leases.pop(replacement.job, None)
+            lease = self._leases.get(replacement.job)
         outputs = [segment.name for segment in replacement.outputs]
         try:
             refusal = "its lease has ended" if lease is None else shard.replace(replacement)
         except Unavailable:
             discard(self._objects, outputs)
             raise
+        finally:
+            with self._lock:  # only now: nobody is to be given the same inputs meanwhile
+                self._leases.pop(replacement.job, None)
         counters = self._counters
         if refusal is not None or lease is None:
             discard(self._objects, outputs)
@@ -202,7 +214,7 @@ class CompactionJobs:
         for key, found in by_window(segments).items():
             flushed = frozenset(segment.name for segment in found if segment.level == 0)
             known, since_s = self._quiet.get(key, (frozenset(), now_s))
-            quiet[key] = (flushed, since_s if flushed <= known or not flushed - known else now_s)
+            quiet[key] = (flushed, since_s if flushed <= known else now_s)
         self._quiet = quiet
 
 

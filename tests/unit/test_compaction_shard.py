@@ -17,6 +17,7 @@ from storage.manifest_format import decode_manifest, encode_manifest
 from storage.objects import ObjectStore
 from storage.replacement import Replacement
 from storage.shard import Shard
+from storage.stream_settings import StreamSettings
 from tests.support.compacted import GRACE_S, Compaction
 from tests.support.shards import STREAM, TENANT, append, check_exactly_once, objects_on, open_on, stored_rows
 from tests.support.simfs import SimFileSystem
@@ -95,6 +96,43 @@ def test_appends_flushes_and_other_merges_go_on_during_a_merge() -> None:
     life.write()
     assert life.compaction.jobs.finish(life.shard, life.compaction.merged(other))
     assert life.compaction.jobs.finish(life.shard, merged)
+    life.check()
+
+
+def test_what_is_being_replaced_is_not_given_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    life = Life()
+    life.flush(3)
+    jobs, publish = life.compaction.jobs, life.shard.replace
+    job = jobs.take(life.shard)
+    assert job is not None
+    meanwhile = []
+
+    def slow(replacement: Replacement) -> str | None:
+        life.flush()  # a newer manifest: merges are planned anew
+        meanwhile.append(jobs.take(life.shard))
+        return publish(replacement)
+
+    monkeypatch.setattr(life.shard, "replace", slow)
+    assert jobs.finish(life.shard, life.compaction.merged(job))
+    assert meanwhile == [None]
+
+
+def test_merges_that_cannot_be_planned_are_planned_later() -> None:
+    life = Life()
+    life.flush(3)
+    settings = life.shard.stream_settings
+
+    def away(tenant: str, stream: str) -> StreamSettings:
+        raise Unavailable("the catalog cannot be read")
+
+    life.shard.stream_settings = away
+    jobs = life.compaction.jobs
+    assert jobs.take(life.shard) is None
+    status = jobs.status(life.shard.manifest)
+    assert status["compactions_failed"] == 1 and "the catalog cannot be read" in status["last_compaction_error"]
+    life.shard.stream_settings = settings
+    life.clock.advance(life.compaction.look_s)
+    assert life.compaction.run() > 0
     life.check()
 
 

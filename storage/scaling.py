@@ -18,6 +18,7 @@ from core.placement import Placement
 from storage.manifest import ManifestStore
 from storage.objects import ObjectStore
 from storage.placements import BEGUN, STEADY, Placements, PlacementStore
+from storage.producers import ProducerState
 
 
 class Shards(Protocol):
@@ -68,7 +69,9 @@ def last_word(objects: ObjectStore, clock: Clock, placements: Placements, shard:
     state = None if manifest is None else manifest.producers.get((request.tenant, request.stream, request.producer))
     if state is None or state.epoch != request.epoch or request.sequence > state.last_sequence:
         raise Moved(f"shard {shard} is retired: ask for placement {newest}", placement=newest)
-    is_last = request.sequence == state.last_sequence
-    offsets = (state.first_offset, state.last_offset) if is_last else (-1, -1)
     assert manifest is not None
-    return Ack(shard, manifest.epoch, *offsets, request.level, duplicate=True)
+    if request.sequence < state.last_sequence:
+        state = ProducerState(request.epoch)  # of older batches only that they were stored is known
+    wrote = shard if state.shard < 0 else state.shard
+    counts = (state.duplicate_ids, state.late)
+    return Ack(wrote, manifest.epoch, state.first_offset, state.last_offset, request.level, True, *counts)

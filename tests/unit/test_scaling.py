@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -117,6 +118,22 @@ def test_a_batch_that_was_stored_before_the_change_is_a_duplicate_after_it(level
         with pytest.raises(Moved):
             deployment.opened[old].append(AppendRequest(TENANT, PLAIN, request.producer, 1, 1, body([1]), level))
     assert sorted(n for _, _, n in deployment.rows(PLAIN)) == list(range(12)) and moved["moved"]
+
+
+def test_a_retired_shard_names_the_shard_that_stored_a_batch_before_it() -> None:
+    deployment = Deployment(9, shards=1)
+    epoch = deployment.open_producer(0, TENANT, PLAIN, "p3", 1).epoch
+    request = AppendRequest(TENANT, PLAIN, "p3", epoch, 0, body([1, 2]))
+    first = deployment.result((0, request), 1.0)
+    deployment.store.begin(2)
+    deployment.finish()
+    assert deployment.placements.current.shard_of(TENANT, PLAIN, "p3") == 1
+    deployment.store.begin(1)
+    deployment.finish()
+    deployment.retire()
+    answer = deployment.result((1, replace(request, placement=2)), 1.0)
+    assert answer.duplicate and (answer.shard, answer.first_offset, answer.last_offset) == (0, 0, 1)
+    assert (first.shard, first.first_offset, first.last_offset) == (0, 0, 1)
 
 
 def test_what_comes_in_right_before_a_seal_is_in_the_segments_of_the_shard() -> None:

@@ -11,7 +11,7 @@ from ray.exceptions import ActorDiedError
 
 from actors.errors import ask_again, send, unwrap
 from core.append import Ack, AppendRequest, ProducerOpened
-from core.errors import NotFound, Overloaded, Unavailable, UnknownOutcome
+from core.errors import Moved, NotFound, Overloaded, Unavailable, UnknownOutcome
 from core.limits import ACK_WAIT_S_MAX, CONTROL_WAIT_S_MAX, PLACEMENT_RETRY_S
 from core.placement import FIRST, Placement
 
@@ -139,8 +139,13 @@ class Transport:
                 # Perhaps it was begun again elsewhere, under the same name: the next attempt goes there. Or a placement
                 # retired it: then the coordinator has its last word.
                 self._shard_actors.pop(shard, None)
-                if self._handle(shard) is None:
-                    return self.ask("last_word", shard, request)
+                try:
+                    if self._handle(shard) is None:
+                        return self.ask("last_word", shard, request)
+                except Moved:
+                    raise
+                except (NotFound, Unavailable):
+                    raise error from None  # of the call that was on its way nothing is known
             raise
 
     def _handle(self, shard: int) -> Any:

@@ -16,7 +16,7 @@ demo: .venv/.installed ## start a local deployment, send it events and query the
 	$(BIN)/malamute demo
 
 test: .venv/.installed-dev ## run all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2
 
 check: .venv/.installed-dev ## lint, format, types and import contracts
 	$(BIN)/ruff check .

@@ -1,19 +1,24 @@
-"""Which tests may run beside each other: those of tests/unit do; all others are one group, in one process.
+"""Which tests run beside each other under `make test`: unit tests file by file, all others in one process.
 
-They share one Ray, or measure what a kill or a power cut leaves. `make test` runs two processes.
+Those share one Ray, or measure what a kill or a power cut leaves.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
-UNIT = Path(__file__).parent / "unit"
+
+class DeploymentsInOneProcess(LoadScopeScheduling):
+    """Gives the processes files of unit tests, and to one of them everything else."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return file if file.startswith("tests/unit/") else "deployment"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name the group of every test that is not a unit test."""
-    for item in items:
-        if UNIT not in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("deployment"))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> DeploymentsInOneProcess:
+    """How pytest-xdist spreads the tests, whatever `--dist` says."""
+    return DeploymentsInOneProcess(config, log)

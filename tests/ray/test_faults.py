@@ -52,6 +52,8 @@ def test_sigkill_of_shards_during_ingest_loses_and_doubles_nothing(store):
     while kills < 4:
         time.sleep(rng.uniform(0.5, 1.5))
         serving = [shard for shard in store.status().shards if shard["state"] == "serving"]
+        if not serving:  # none is back yet from the kill before
+            continue
         os.kill(rng.choice(serving)["pid"], signal.SIGKILL)
         kills += 1
     time.sleep(1)

@@ -3,9 +3,9 @@
 One object is a snapshot and its lease: the files that it names stay as long as it is there and not expired. Whoever
 removes files that a manifest named once asks `leased_names` right before.
 
-Taking is safe without a lock. The manifests are read first, so every file is live; one that is replaced afterwards is
-removed only after a grace that is longer than SNAPSHOT_TAKE_S_MAX. What took longer than that, or misses a file
-all the same, is no snapshot: it is deleted and taken anew.
+Taking is safe without a lock. The manifests are read first, so every file is live; a segment that is replaced
+afterwards is removed only after a grace that is longer than SNAPSHOT_TAKE_S_MAX. What took longer than that, or misses
+a file all the same, is no snapshot: it is deleted and taken anew.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class NamedSnapshots:
     ) -> SnapshotSummary:
         """Hold what `tenant` (None: anybody) has in the store now, for `ttl_s` seconds (None: for ever).
 
-        Whatever was acknowledged before the call is in it. `flush` writes all memtables of `shards` into segments.
+        Whatever was acknowledged before the call is in it. `shards` are those with which the storage began, `flush`
+        writes the memtables of all that there are into segments.
         Raises SnapshotExists, InvalidName, InvalidRequest (too many), Unavailable, UnknownOutcome (it may or may not be
         there: see all()).
         """
@@ -137,6 +138,8 @@ class NamedSnapshots:
 
     def _now(self, tenant: str | None, name: str, ttl_s: float | None, shards: Iterable[ShardId]) -> NamedSnapshot:
         placements = self._placements()
+        if placements.version:  # the shards that the caller knew may have been retired since
+            shards = map(ShardId, placements.current.shards)
         manifests = [self._manifest(shard) for shard in shards]
         if None in manifests:
             raise Unavailable("a shard has no manifest yet: launch the deployment and try again")

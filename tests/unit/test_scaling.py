@@ -258,6 +258,28 @@ def test_a_snapshot_of_all_tenants_holds_once_what_the_heirs_have() -> None:
     assert retired.shard == 1 and retired.producers  # what it answers to a batch that is sent again
 
 
+@pytest.mark.parametrize("tenant", [TENANT, None])
+def test_a_snapshot_is_of_the_shards_that_there_are_after_its_flush(tenant: str | None) -> None:
+    deployment = Deployment(1, shards=2)
+    course = Course(deployment)
+    open_storage(deployment.objects, 2)
+    catalog = CatalogStore(deployment.objects, deployment.clock, 2)
+    catalog.ensure_stream(TENANT, STREAMS[PLAIN])
+    for name in ("p1", "p2", "p3", "w1"):
+        course.send(name)
+    course.drain()
+
+    def flush() -> None:
+        for shard in deployment.opened.values():
+            shard.flush()
+        deployment.store.begin(1)
+        deployment.finish()
+
+    snapshots = NamedSnapshots(deployment.objects, deployment.clock, catalog)
+    taken = snapshots.take(tenant, "whole", None, [ShardId(0), ShardId(1)], flush)
+    assert taken.events == course.acknowledged[PLAIN]
+
+
 def verified(deployment: Deployment) -> Report:
     place = StoragePlace("memory", deployment.objects, SimFileSystem(), None, deployment.clock)
     return verify_storage(place, deep=True)

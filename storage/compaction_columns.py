@@ -63,8 +63,8 @@ def _type_of(key: ColumnKey, inputs: Sequence[MergeInput]) -> pa.DataType:
         return pa.dictionary(pa.int32(), plain)
     decoded = 0
     for source in encoded:
-        (array,) = source.read([source.names[key]], 0, source.rows, DECODED_BYTES_MAX)
-        decoded += decoded_bytes(array)
+        (pieces,) = source.read([source.names[key]], 0, source.rows, DECODED_BYTES_MAX)
+        decoded += sum(map(decoded_bytes, pieces))
     return plain if decoded <= DECODED_BYTES_MAX else pa.dictionary(pa.int32(), plain)
 
 

@@ -17,7 +17,7 @@ from core.errors import Corrupt, MalamuteError
 from storage.snapshot import Segment
 
 _CELLS_AT_ONCE: Final = 4 << 20
-_BATCH_ROWS: Final = 16_384  # decoded at a time: what is left of them waits for the next read
+BATCH_ROWS: Final = 16_384  # decoded at a time: what is left of them waits for the next read
 
 # A segment to the path of its verified file, or to all its bytes.
 OpenSegment = Callable[[Segment], "str | pa.Buffer"]
@@ -49,8 +49,10 @@ class MergeInput:
         keys = ((key_of(field), field.name) for field in self.schema)
         self.names: dict[ColumnKey, str] = {key: name for key, name in keys if key is not None}
 
-    def read(self, names: Sequence[str], start: int, stop: int, bytes_max: int | None) -> list[pa.Array]:
-        """The rows from `start` on and before `stop` of the columns `names`; raises TooLarge beyond `bytes_max`.
+    def read(self, names: Sequence[str], start: int, stop: int, bytes_max: int | None) -> list[list[pa.Array]]:
+        """The rows from `start` on and before `stop` of each of the columns `names`, in pieces.
+
+        Raises TooLarge beyond `bytes_max`.
 
         Who goes on where a read of the same columns ended decodes each row group once.
         """
@@ -61,7 +63,7 @@ class MergeInput:
         read = stream.read(start, stop, bytes_max)
         if stop < self.rows:
             self._streams[key] = stream
-        return [one_array([piece.column(at) for piece in read], self.schema.field(name)) for at, name in enumerate(key)]
+        return [[piece.column(at) for piece in read] for at in range(len(key))]
 
     def rewind(self) -> None:
         """Forget where reads ended."""
@@ -76,7 +78,7 @@ class MergeInput:
         groups = list(range(first, len(self._starts) - 1))
         columns = list(names)
         # A name with dots also selects what it is a prefix of.
-        batches = self._file.iter_batches(_BATCH_ROWS, groups, columns, use_threads=False)
+        batches = self._file.iter_batches(BATCH_ROWS, groups, columns, use_threads=False)
         return (batch.select(columns) for batch in batches)
 
     def bytes_in_memory(self, name: str, values: int) -> float:

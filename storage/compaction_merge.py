@@ -19,8 +19,9 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from core.batch import REST
+from core.batch import REST, SYSTEM_FIELDS
 from core.columns import ColumnKey
 from core.errors import check
 from core.ids import ShardId
@@ -188,7 +189,7 @@ class _Merge:
             + self._rows * _FIXED_ROW_BYTES
         )
         slices = max(1, -(-int(_FILL * size) // COMPACTION_SLICE_BYTES_MAX))
-        return -(-self._rows // slices)
+        return min(ROW_GROUP_ROWS, -(-self._rows // slices))
 
     # --- slices ---------------------------------------------------------------------------------------------------
 
@@ -210,7 +211,7 @@ class _Merge:
     def _columns_of(self, start: int, stop: int) -> tuple[dict[str, PackedColumn], RowHashSum]:
         parts, take = self._parts(self._order[start:stop])
         hashes = RowHashes(sum(part.rows for part in parts))
-        rows = pa.array(take)
+        rows, in_order = pa.array(take), contiguous(take)
         # One event may be larger than what a slice may take, and must be merged all the same.
         bytes_max = COMPACTION_SLICE_BYTES_MAX if stop - start > 1 else None
         columns: dict[str, PackedColumn] = {}
@@ -220,7 +221,7 @@ class _Merge:
             for field in block:
                 array = one_array(read.pop(field.name), field)
                 hashes.add(field, array)
-                columns[field.name] = packed(array if contiguous(take) else array.take(rows))
+                columns[field.name] = packed(array if in_order else pc.take(array, rows, boundscheck=False))
                 size += columns[field.name].bytes
                 self._pause()
             if bytes_max is not None and size > bytes_max:
@@ -230,7 +231,7 @@ class _Merge:
     def _parts(self, rows: Any) -> tuple[list[_Part], Any]:
         """What a slice reads of its inputs, and the places of its rows in that, one part after the other."""
         of_input = self._input_of[rows]
-        take = np.empty(len(rows), np.int64)
+        take = np.empty(len(rows), np.int32)
         parts: list[_Part] = []
         base = 0
         for number, source in enumerate(self._inputs):
@@ -253,20 +254,21 @@ class _Merge:
     def _read(
         self, parts: Sequence[_Part], fields: Sequence[pa.Field], bytes_max: int | None
     ) -> dict[str, list[pa.Array]]:
-        """For each field, its column in each part, as the merge has it; raises TooLarge."""
+        """For each field, its column in all parts, in pieces, as the merge has it; raises TooLarge."""
         read: dict[str, list[pa.Array]] = {field.name: [] for field in fields}
         for part in parts:
             names = {field.name: name_in(part.source, field) for field in fields if field.name != REST}
             present = [name for name in names.values() if name is not None]
-            arrays = part.source.read(present, part.start, part.stop, bytes_max) if present else []
-            by_name = dict(zip(present, arrays, strict=True))
+            pieces = part.source.read(present, part.start, part.stop, bytes_max) if present else []
+            by_name = dict(zip(present, pieces, strict=True))
             for field in fields:
+                name = names.get(field.name)
                 if field.name == REST:
                     read[REST].append(self._rest(part, bytes_max))
-                    continue
-                name = names[field.name]
-                array = pa.nulls(part.rows, field.type) if name is None else convert(by_name[name], field.type)
-                read[field.name].append(array)
+                elif name is None:
+                    read[field.name].append(pa.nulls(part.rows, field.type))
+                else:
+                    read[field.name] += (convert(piece, field.type) for piece in by_name[name])
             self._pause()
         return read
 
@@ -278,10 +280,11 @@ class _Merge:
         size = columns_at_once(part.rows)
         for at in range(0, len(rare), size):
             block = rare[at : at + size]
-            for key, array in zip(block, source.read([source.names[key] for key in block], *limits), strict=True):
+            for key, pieces in zip(block, source.read([source.names[key] for key in block], *limits), strict=True):
+                array = one_array(pieces, source.schema.field(source.names[key]))
                 add_members(fragments, key.path, key.kind, array)
         self._moved += sum(len(fragments.get(row, ())) for row in part.wanted.tolist()) if fragments else 0
-        existing = source.read([REST], *limits)[0] if source.segment.has_rest else None
+        existing = one_array(source.read([REST], *limits)[0], SYSTEM_FIELDS[REST]) if source.segment.has_rest else None
         return rest_array(existing, fragments, part.rows)
 
 

@@ -18,10 +18,10 @@ from core.batch import OFFSET, REST, TIMESTAMP
 from core.columns import ColumnKey, key_of
 from core.errors import check
 from storage.columns_merge import trim_dictionary
-from storage.compaction_inputs import columns_at_once, one_array
+from storage.compaction_inputs import BATCH_ROWS, columns_at_once
 from storage.encodings import encodings_of
 from storage.packed_columns import PackedColumn
-from storage.row_hash import RowHashes, RowHashSum, added
+from storage.row_hash import RowHashes, RowHashSum
 from storage.segment_index_format import ColumnIndex, IndexContents, encode_index
 from storage.segment_index_writer import build_index, column_stats
 from storage.segment_writer import EncodedSegment, crc32c_of, parquet_writer
@@ -91,19 +91,20 @@ class WrittenRows:
             self.groups = tuple(groups)
             every = schema.names
             check(file.schema_arrow.names == every, "CMP-2", "the file has other columns than were written")
-            for group, rows in enumerate(groups):
-                hashes = RowHashes(rows)
-                size = columns_at_once(rows)
-                for at in range(0, len(every), size):
-                    names = every[at : at + size]
-                    table = file.read_row_group(group, columns=names, use_threads=False).select(names)
-                    for field, column in zip(table.schema, table.columns, strict=True):
-                        self._add(field, one_array(column.chunks, field), hashes)
+            hashes = RowHashes(sum(groups))
+            size = columns_at_once(BATCH_ROWS)
+            for at in range(0, len(every), size):
+                names, first = every[at : at + size], 0
+                for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
+                    for name in names:
+                        self._add(batch.schema.field(name), batch.column(name), hashes, first)
+                    first += batch.num_rows
                     pause()
-                self.hash = added(self.hash, hashes.total())
+                check(first == sum(groups), "CMP-1", "%d rows of %d can be read", first, sum(groups))
+            self.hash = hashes.total()
 
-    def _add(self, field: pa.Field, array: pa.Array, hashes: RowHashes) -> None:
-        hashes.add(field, array)
+    def _add(self, field: pa.Field, array: pa.Array, hashes: RowHashes, first: int) -> None:
+        hashes.add(field, array, first)
         key = key_of(field)
         if key is not None:
             self.values[key] += len(array) - array.null_count

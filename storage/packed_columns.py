@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 # A value that is kept with its row number takes twice the room, and is put in its place row by row.
 _SPARSE_FACTOR: Final = 8
@@ -44,7 +45,7 @@ class PackedColumn:
         places = self.places[first:last] - start
         codes[places] = np.arange(last - first, dtype=np.int32)
         mask[places] = False
-        return self.values.slice(first, last - first).take(pa.array(codes, mask=mask))
+        return pc.take(self.values.slice(first, last - first), pa.array(codes, mask=mask), boundscheck=False)
 
 
 def packed(array: pa.Array) -> PackedColumn:

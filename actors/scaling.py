@@ -160,7 +160,7 @@ class Scaling:
                 self._autoscaler.look(self._backend.status()["shards"])
                 current = self.placements.current.shards
                 decision = self._autoscaler.decide(current)
-                if self._autoscale.enabled and decision.shards != len(current):
+                if self._autoscale.enabled and not self.placements.moving and decision.shards != len(current):
                     self._store.begin(decision.shards)
                     self._wake.set()
             except Exception as error:

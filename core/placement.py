@@ -18,7 +18,7 @@ FIRST: Final = 1  # the version of the placement that a new storage begins with
 class Placement:
     """One version: from `from_us` on (UTC microseconds) producers are pinned to one of `shards`, ascending numbers.
 
-    `heirs` names for each shard that this version retires the one that its segments go to.
+    `heirs` names for each shard that this version retires the one, of a lower number, that its segments go to.
     """
 
     version: int

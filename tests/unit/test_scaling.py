@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from dataclasses import replace
 
@@ -44,6 +45,16 @@ def test_a_shard_number_is_never_used_again() -> None:
 def test_the_segments_of_retired_shards_are_shared_out() -> None:
     after = following(first_placement(5), 2, 5, 7)
     assert after.shards == (0, 1) and after.heirs == {2: 0, 3: 1, 4: 0} and after.from_us == 7
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_heirs_have_lower_numbers(seed: int) -> None:
+    """Queries rely on it: of the shards that have the same events, the lowest took them over last."""
+    rng, placement, fresh = random.Random(seed), first_placement(1), 1
+    for _ in range(30):
+        placement = following(placement, rng.randint(1, 12), fresh, 0)
+        fresh = max(fresh, placement.shards[-1] + 1)
+        assert all(heir < shard for shard, heir in placement.heirs.items())
 
 
 def test_placements_read_back_as_they_were() -> None:

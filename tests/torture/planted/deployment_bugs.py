@@ -125,4 +125,18 @@ DEPLOYMENT_BUGS: Final = (
         "replace(self._in_flight.request, placement=self.placement.version, sequence=0)\n",
         _SCALING,
     ),
+    Bug(
+        "a retired shard takes what its heir wrote beside its segments for orphans",
+        "storage/recovery.py",
+        "    if manifest.sealed > manifest.served:\n",
+        "    if False:\n",
+        _SCALING,
+    ),
+    Bug(
+        "a snapshot is of the shards that served before its flush",
+        "storage/named_snapshots.py",
+        "        if placements.version:  #",
+        "        if False:  #",
+        _SCALING,
+    ),
 )

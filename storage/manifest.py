@@ -210,7 +210,7 @@ class ManifestStore:
         if newer:
             self._lost(manifest)
         self._current, self._unsettled = manifest, None
-        if manifest.version > self._versions_kept:
+        if manifest.version >= self._versions_kept:
             self._doomed.add(manifest_key(self._shard, manifest.version - self._versions_kept))
         self._collect()
         return manifest

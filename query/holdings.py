@@ -202,15 +202,19 @@ def each_once(holdings: list[Holding]) -> list[Holding]:
     for holding in holdings:
         for origin in holding.adopted:
             holders[origin] = min(holders.get(origin, origin), holding.shard)
-    return [_without(holding, {o for o, holder in holders.items() if holder < holding.shard}) for holding in holdings]
+    return [
+        _without(holding, {origin for origin, holder in holders.items() if holder < holding.shard})
+        for holding in holdings
+    ]
 
 
 def _without(holding: Holding, given: Collection[int]) -> Holding:
     """`holding` without the events that the shards `given` wrote."""
+    nothing = StreamShape()
     if holding.shard in given:
-        # It was sealed before others took over, so what it told of its memtable is in segments of theirs.
-        holding = replace(holding, memtable=shape_of_batches(()), batches=0)
-    elif not holding.adopted.keys() & given:
+        # An heir takes all at once, and only of a sealed shard: what that had in memory is in its segments.
+        return replace(holding, segments=(), segments_shape=nothing, memtable=nothing, batches=0)
+    if not holding.adopted.keys() & given:
         return holding
     left = tuple(segment for segment in holding.segments if _origin(segment, holding.shard) not in given)
     return replace(holding, segments=left, segments_shape=shape_of_segments(left))

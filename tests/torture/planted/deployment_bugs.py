@@ -7,6 +7,7 @@ from typing import Final
 from tests.torture.planted.bug import Bug
 
 _SCALING: Final = "tests/unit/test_scaling.py"
+_HOLDINGS: Final = "tests/unit/test_query_holdings.py"
 _SCRUB: Final = "tests/unit/test_scrub.py"
 _KEEPER: Final = "tests/unit/test_keeper.py"
 
@@ -107,9 +108,23 @@ DEPLOYMENT_BUGS: Final = (
     Bug(
         "what an heir took over is counted twice",
         "query/holdings.py",
-        "    left = tuple(segment for segment in holding.segments if _origin(segment, holding.shard) not in given)\n",
-        "    left = holding.segments\n",
+        "{origin for origin, holder in holders.items() if holder < holding.shard}",
+        "set()",
         _SCALING,
+    ),
+    Bug(
+        "what a shard had in memory before its heir took over is counted twice",
+        "query/holdings.py",
+        "segments_shape=nothing, memtable=nothing, batches=0)",
+        "segments_shape=nothing)",
+        _HOLDINGS,
+    ),
+    Bug(
+        "what an heir of an heir took over is counted twice",
+        "query/holdings.py",
+        "if _origin(segment, holding.shard) not in given)",
+        "if True)",
+        _HOLDINGS,
     ),
     Bug(
         "queries forget the shards that go before the others have their segments",

@@ -373,7 +373,7 @@ BUGS: Final = (
     Bug(
         "a manifest more than is kept is deleted",
         "storage/manifest.py",
-        "        if manifest.version > self._versions_kept:\n"
+        "        if manifest.version >= self._versions_kept:\n"
         "            self._doomed.add(manifest_key(self._shard, manifest.version - self._versions_kept))\n",
         "        if manifest.version >= self._versions_kept:\n"
         "            self._doomed.add(manifest_key(self._shard, manifest.version - self._versions_kept + 1))\n",

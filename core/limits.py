@@ -81,7 +81,7 @@ COMPACTION_POLL_S = 0.5  # how often a shard, or a compactor, looks for a merge
 COMPACTION_BUSY_S = 0.2  # a shard that was asked for something so lately is busy
 COMPACTION_BUSY_SHARE = 0.2  # of the time of a core that goes into merges while the shard is busy
 GARBAGE_GRACE_S = 120.0  # beyond the longest query: for clocks that differ and answers that are late
-COMPACTION_SLICE_BYTES_MAX = 128 * MIB  # rows that are merged in memory at once: ~0.65 M generated log events
+COMPACTION_SLICE_BYTES_MAX = 128 * MIB  # rows that are merged in memory at once, a row group at most
 COMPACTION_SORT_BYTES_MAX = 256 * MIB  # each sort column of all rows of a merge
 COMPACTION_GROUP_BYTES_MAX = 128 * MIB  # a row group before it is encoded: wide ones have fewer rows
 

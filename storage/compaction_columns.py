@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from core.batch import INGESTED_AT, OFFSET, REST, SYSTEM_COLUMNS, SYSTEM_FIELDS, TIMESTAMP, TIMESTAMP_INFERRED
 from core.columns import ColumnKey, allocate_names, arrow_type, field_of, key_of
-from storage.columns_merge import DECODED_BYTES_MAX, convert, decoded_bytes, most_frequent
+from storage.columns_merge import DECODED_BYTES_MAX, decoded_bytes, most_frequent
 from storage.compaction_inputs import MergeInput
 from storage.stream_settings import StreamSettings
 
@@ -74,8 +74,3 @@ def name_in(source: MergeInput, field: pa.Field) -> str | None:
     if key is not None:
         return source.names.get(key)
     return field.name if field.name in source.schema.names else None
-
-
-def converted(array: pa.Array, field: pa.Field) -> pa.Array:
-    """A column of an input as the merge has it."""
-    return convert(array, field.type)

@@ -1,9 +1,9 @@
 """Owns the merge of sorted segments: their rows in the order of the sort key, in segments of a given size.
 
-The sort columns of all inputs are read first, which gives the order of all rows. Then come slices of that order, as
-many rows as fit into memory: column after column is decoded, from the row groups that hold its rows, put in order and
-packed; then the slice is written, row group by row group. A slice that turns out too large is begun again with half
-the rows. Nothing is published here.
+The sort columns of all inputs are read first, which gives the order of all rows. Then come slices of that order, a
+row group of each or what fits into memory: column after column is decoded, from the row groups that hold its rows, put
+in order and packed; then the slice is written, in several row groups where rows are wide. A slice that turns out too
+large is begun again with half the rows. Nothing is published here.
 
 Invariants: CMP-1 as many rows come out as went in, with the same hash of all rows (row_hash.py). CMP-2 every
 (path, kind) of the inputs is there with as many values, or its values are in `_rest`.
@@ -179,7 +179,7 @@ class _Merge:
         check(moved[0] == moved[1], "CMP-2", "%d values of rare paths went to _rest of %d", *moved)
 
     def _fitting_rows(self) -> int:
-        """How many rows should fit into memory at once."""
+        """How many rows should fit into memory at once: a row group at most, more would not be faster."""
         size = (
             sum(
                 source.bytes_in_memory(column.name, column.values)

@@ -95,9 +95,10 @@ class WrittenRows:
             size = columns_at_once(BATCH_ROWS)
             for at in range(0, len(every), size):
                 names, first = every[at : at + size], 0
+                fields = [file.schema_arrow.field(name) for name in names]
                 for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
-                    for name in names:
-                        self._add(batch.schema.field(name), batch.column(name), hashes, first)
+                    for field, array in zip(fields, batch.select(names).columns, strict=True):
+                        self._add(field, array, hashes, first)
                     first += batch.num_rows
                     pause()
                 check(first == sum(groups), "CMP-1", "%d rows of %d can be read", first, sum(groups))

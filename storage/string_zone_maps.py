@@ -49,7 +49,7 @@ class State:
 def string_zone_map(texts: pa.Array) -> bytes | None:
     """The map of a string array (nulls are in none); None when it would accept all, of none and of too many texts."""
     # Imported here: only a process that writes segments pays for numba.
-    from storage.compiled.prefix_tries import grow
+    from storage.compiled.prefix_tries import EXACT, grow
 
     _, offset_buffer, data_buffer = texts.buffers()
     present = np.flatnonzero(np.asarray(texts.is_valid())).astype(np.int32)
@@ -60,7 +60,7 @@ def string_zone_map(texts: pa.Array) -> bytes | None:
     states = np.empty((TRANSITIONS_MAX + 1, 7), np.int64)
     grow(_read_only(data), _read_only(offsets), present, np.empty_like(present), TRANSITIONS_MAX, states)
     encoded = bytearray()
-    _encode(states.tolist(), 0, encoded)
+    _encode(states.tolist(), EXACT, 0, encoded)
     return bytes(encoded) if encoded[0] not in (ANYTHING, SOMETHING) else None
 
 
@@ -72,17 +72,15 @@ def decode_string_zone_map(encoded: bytes) -> State:
     return root
 
 
-def _encode(states: Any, number: int, into: bytearray) -> None:
-    from storage.compiled.prefix_tries import EXACT
-
+def _encode(states: Any, exact: int, number: int, into: bytearray) -> None:
     how, ends, first, children, *_ = states[number]
-    if how != EXACT:
+    if how != exact:
         into.append(ANYTHING if ends else SOMETHING)
         return
     into.append(2 * children + ends)
     for child in range(first, first + children):
         into.append(states[child][4])
-        _encode(states, child, into)
+        _encode(states, exact, child, into)
 
 
 def _decode(encoded: bytes, at: int, transitions_left: int) -> tuple[State, int]:

@@ -105,7 +105,7 @@ def _embedded(choice: Choice, create: bool) -> tuple[Store, Callable[[], None]]:
             f"or name another with --storage"
         )
     name = embedded_name(settings.storage)
-    client = connect(storage=settings.storage, name=name)
+    client = connect(storage=settings.storage, name=name, config=choice.config)
     where = f"embedded on {settings.storage}"
     return Store(client, name, where, settings.durability, describe(settings)), client.close
 

@@ -231,3 +231,20 @@ def test_a_failed_connection_closes_nothing_twice(monkeypatch: pytest.MonkeyPatc
         store.open_store(store.Choice(address="auto"), display.remarks(), create=True),
     ):
         raise AssertionError("the store opened")
+
+
+def test_an_embedded_store_takes_its_settings_from_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from malamute.commands import store
+
+    asked: dict[str, object] = {}
+
+    def refuse(*arguments: object, **options: object) -> None:
+        asked.update(options)
+        raise Unavailable("not now")
+
+    monkeypatch.setattr(store, "connect", refuse)
+    (tmp_path / "config.yaml").write_text("shards: 1\n")
+    choice = store.Choice(storage=str(tmp_path / "data"), config=str(tmp_path / "config.yaml"))
+    with pytest.raises(Unavailable), store.open_store(choice, display.remarks(), create=True):
+        raise AssertionError("the store opened")
+    assert (asked["config"], asked["storage"]) == (choice.config, choice.storage)

@@ -128,6 +128,8 @@ class Query:
         for keyword in ("WITH RECURSIVE ", "WITH "):
             if self.sql.startswith(keyword):
                 return f"{keyword}{given}, {self.sql.removeprefix(keyword)}"
+        if self.sql.startswith(("SUMMARIZE ", "DESCRIBE ")):  # no WITH may come before these
+            return f"WITH {given} SELECT * FROM ({self.sql})"
         return f"WITH {given} {self.sql}"
 
 

@@ -16,6 +16,7 @@ import pytest
 from core.append import Ack, AppendRequest
 from core.clock import SystemClock
 from core.errors import Fenced, InvalidRequest, Unavailable
+from core.placement import FIRST
 from malamute.sources.kafka import KafkaPlan, KafkaSource
 from malamute.sources.kafka_records import KafkaPosition
 from malamute.sources.report import Report
@@ -351,7 +352,7 @@ def test_a_zombie_is_fenced_and_says_so(kafka, topic):
     produce(kafka, topic, numbered(10))
     until(lambda: len(stored(store)) == 10, zombie)
     for key in list(store.producers):
-        store.open_producer(0, *key)
+        store.open_producer(0, *key, FIRST)
     produce(kafka, topic, numbered(10, 10))
     until(lambda: "taken over" in zombie.said, zombie)
     assert stored(store) == Counter(range(10))
@@ -367,7 +368,7 @@ def test_a_source_that_was_robbed_for_good_ends(kafka, topic, monkeypatch):
     produce(kafka, topic, numbered(10))
     until(lambda: len(stored(store)) == 10, robbed)
     for key in list(store.producers):
-        store.open_producer(0, *key)
+        store.open_producer(0, *key, FIRST)
     produce(kafka, topic, numbered(10, 10))
     with pytest.raises(Fenced, match="give one of them another --group"):
         robbed.end()

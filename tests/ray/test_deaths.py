@@ -101,6 +101,12 @@ def counted(store: malamute.Client, stream: str) -> int:
     return int(row["c"])
 
 
+def everything(store: malamute.Client) -> list[dict[str, Any]]:
+    """The numbers of coordinator, shards and readers; one that does not answer has no `pid`."""
+    status = store.status()
+    return [status.to_dict()["coordinator"], *status.shards, *status.readers]
+
+
 def until(condition: Callable[[], Any]) -> None:
     deadline_s = time.monotonic() + WAIT_S
     while not condition():
@@ -122,15 +128,13 @@ def test_queries_go_on_while_readers_are_killed(served, stream):
 def test_coordinator_shards_and_readers_that_die_at_once_come_back(served, stream):
     with load(served, stream) as work:
         work.more()
-        status = served.status()
-        before = [shard["epoch"] for shard in status.shards]
-        everything = [status.to_dict()["coordinator"], *status.shards, *status.readers]
-        for one in everything:
+        until(lambda: all("pid" in one for one in everything(served)))  # a reader that was killed is back
+        before = [shard["epoch"] for shard in served.status().shards]
+        for one in everything(served):
             os.kill(one["pid"], signal.SIGKILL)
         work.more()
-    after = served.status()
-    assert all(shard["state"] == "serving" for shard in after.shards)
-    assert all(shard["epoch"] > epoch for shard, epoch in zip(after.shards, before, strict=True))
+    until(lambda: all(shard["state"] == "serving" for shard in served.status().shards))
+    assert all(shard["epoch"] > epoch for shard, epoch in zip(served.status().shards, before, strict=True))
 
 
 def test_a_shard_that_hangs_is_ended_and_begins_again(served, stream, config):

@@ -23,7 +23,7 @@ from storage.named_snapshot_format import (
     decode_summary,
     encode_snapshot,
 )
-from storage.objects import AlreadyExists, ObjectStore
+from storage.objects import AlreadyExists, ObjectStore, is_there
 from storage.snapshot_files import Copied, OnCopied, SnapshotFile, copy_all, create_once, files_of, verified
 
 BACKUPS_PREFIX: Final = "backups/"
@@ -38,7 +38,7 @@ def back_up(
     Raises InvalidRequest (a storage lies there), Corrupt (a file of `source` is damaged or missing), Unavailable,
     UnknownOutcome. What was cut off is gone on with by the next backup.
     """
-    if _is_storage(target):
+    if is_there(target, FORMAT_KEY):
         raise InvalidRequest("a malamute storage lies there: name another place for backups")
     name = _name(snapshot.created_at_us)
     there = {info.key: info.size for info in target.list(FILES_PREFIX)}
@@ -96,14 +96,6 @@ def _read(store: ObjectStore, key: str, where: str) -> bytes:
         return store.get(key)
     except NotFound as error:
         raise Corrupt(f"{key} is missing in {where}") from error
-
-
-def _is_storage(target: ObjectStore) -> bool:
-    try:
-        target.get(FORMAT_KEY)
-    except NotFound:
-        return False
-    return True
 
 
 def _name(time_us: int) -> str:

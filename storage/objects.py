@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from core.errors import InvalidRequest, MalamuteError
+from core.errors import InvalidRequest, MalamuteError, NotFound
 
 # Files that are being written; no key component may begin so.
 TEMPORARY_PREFIX: Final = ".tmp-"
@@ -95,6 +95,15 @@ def check_prefix(prefix: str) -> str:
     if prefix and not (prefix.endswith("/") and check_key(prefix[:-1])):
         raise InvalidRequest(f"prefix {prefix!r} is not allowed: end it with '/'")
     return prefix
+
+
+def is_there(objects: ObjectStore, key: str) -> bool:
+    """Whether there is such an object; it is read, so of small ones only."""
+    try:
+        objects.get(key)
+    except NotFound:
+        return False
+    return True
 
 
 def view(data: Data) -> memoryview:

@@ -7,7 +7,7 @@ from typing import Final
 
 from core.errors import Corrupt, InvalidSettings, NotFound
 from storage.keys import FORMAT_KEY, RESTORE_KEY
-from storage.objects import AlreadyExists, ObjectStore
+from storage.objects import AlreadyExists, ObjectStore, is_there
 
 STORAGE_FORMAT: Final = 1
 
@@ -17,7 +17,7 @@ def open_storage(objects: ObjectStore, shards: int) -> int:
 
     Raises InvalidSettings (a restore into it was cut off), Corrupt (newer format, or not ours), Unavailable.
     """
-    if _is_unfinished(objects):
+    if is_there(objects, RESTORE_KEY):
         raise InvalidSettings("a restore into this storage was cut off: run it again; after a clone, empty it first")
     wanted = {"malamute_format": STORAGE_FORMAT, "shards": shards}
     try:
@@ -40,16 +40,4 @@ def open_storage(objects: ObjectStore, shards: int) -> int:
 
 def shards_at_first(objects: ObjectStore) -> int | None:
     """How many shards a storage began with, None when there is none yet; raises what open_storage raises."""
-    try:
-        objects.get(FORMAT_KEY)
-    except NotFound:
-        return None
-    return open_storage(objects, 1)
-
-
-def _is_unfinished(objects: ObjectStore) -> bool:
-    try:
-        objects.get(RESTORE_KEY)
-    except NotFound:
-        return False
-    return True
+    return open_storage(objects, 1) if is_there(objects, FORMAT_KEY) else None

@@ -9,7 +9,7 @@ from storage.keys import SNAPSHOTS_PREFIX, index_key, snapshot_key
 from storage.manifest import ManifestStore
 from storage.named_snapshot_format import NamedSnapshot, decode_snapshot, decode_summary, names_of, summary_of
 from storage.named_snapshots import is_expired
-from storage.objects import ObjectStore
+from storage.objects import ObjectStore, is_there
 from storage.snapshot_files import files_of, verified
 from storage.verify_report import CORRUPT, MISSING, RETRY, UNREADABLE, WRONG, Findings
 
@@ -67,7 +67,7 @@ def _verify_files(objects: ObjectStore, snapshot: NamedSnapshot, key: str, seen:
         try:
             verified(file, objects.get(file.name), "the storage")
         except NotFound:
-            if _is_gone(objects, key):
+            if not is_there(objects, key):
                 return size
             found.add(MISSING, file.name, f"snapshot {snapshot.name!r} names it, and it is not there", _LOST)
         except Corrupt as error:
@@ -77,11 +77,3 @@ def _verify_files(objects: ObjectStore, snapshot: NamedSnapshot, key: str, seen:
         else:
             size += file.bytes
     return size
-
-
-def _is_gone(objects: ObjectStore, key: str) -> bool:
-    try:
-        objects.get(key)
-    except NotFound:
-        return True
-    return False

@@ -21,8 +21,8 @@ from pyiceberg.table.metadata import TableMetadata, TableMetadataUtil, new_table
 from pyiceberg.table.sorting import UNSORTED_SORT_ORDER
 from pyiceberg.table.update import TableRequirement, TableUpdate, update_table_metadata
 
-from core.errors import Corrupt, NotFound
-from storage.objects import AlreadyExists, ObjectStore
+from core.errors import Corrupt
+from storage.objects import AlreadyExists, ObjectStore, is_there
 
 _PREFIX: Final = "metadata/"
 _HINT: Final = f"{_PREFIX}version-hint.text"
@@ -126,10 +126,7 @@ class _In(InputFile):
         return len(self._objects.get(self._key))
 
     def exists(self) -> bool:
-        try:
-            return len(self) >= 0
-        except NotFound:
-            return False
+        return is_there(self._objects, self._key)
 
     def open(self, seekable: bool = True) -> InputStream:
         return io.BytesIO(self._objects.get(self._key))

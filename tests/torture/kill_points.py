@@ -112,7 +112,7 @@ class _Store:
         first, seed = max(self._sent, default=-1) + 1, rng.randrange(2**31)
         child = os.fork()
         if child == 0:
-            _or_exit(lambda: _ingest(self._root, first, random.Random(seed), writer, before))
+            or_exit(lambda: _ingest(self._root, first, random.Random(seed), writer, before))
         return child
 
     def _end(self, child: int, reader: int, writer: int) -> bytes:
@@ -124,7 +124,7 @@ class _Store:
         reader, writer = os.pipe()
         child = os.fork()
         if child == 0:
-            _or_exit(lambda: os.write(writer, json.dumps(_recovered(self._root)).encode()) and None)
+            or_exit(lambda: os.write(writer, json.dumps(_recovered(self._root)).encode()) and None)
         data = _rest(reader, writer)
         _, status = os.waitpid(child, 0)
         assert status == 0, "recovery failed"
@@ -170,7 +170,7 @@ def _recovered(root: str) -> list[tuple[int, int]]:
     return stored_rows(shard, objects)
 
 
-def _or_exit(work: Callable[[], None]) -> NoReturn:
+def or_exit(work: Callable[[], None]) -> NoReturn:
     """The end of a forked child: it must not go on as its parent would."""
     code = 1
     try:

@@ -36,6 +36,7 @@ from storage.verify import StoragePlace, verify_storage
 from tests.kill.lives import REPOSITORY
 from tests.support.faultfs import CHANGES, FaultFileSystem
 from tests.support.shards import STREAM, TENANT, append, body, check_exactly_once, open_on, random_id, stored_rows
+from tests.torture.kill_points import or_exit
 
 STEPS_MAX = 500  # of one action; it takes 20 to 100
 SETTINGS = StreamSettings(STREAM, dedup_key="n")
@@ -223,14 +224,7 @@ def _child(work: Callable[[], None]) -> bool:
     """Do `work` in a child; whether it was killed. Any other end than that and success fails."""
     child = os.fork()
     if child == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            if code:
-                sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
-            os._exit(code)
+        or_exit(work)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     assert code in (0, -signal.SIGKILL), f"the child ended with {code}"

@@ -330,7 +330,7 @@ BUGS: Final = (
     Bug(
         "a deployment begins on half a restored storage",
         "storage/storage_format.py",
-        "    if _is_unfinished(objects):\n",
+        "    if is_there(objects, RESTORE_KEY):\n",
         "    if False:\n",
         _BACKUP,
     ),

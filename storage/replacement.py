@@ -62,10 +62,8 @@ class Erasure:
         if isinstance(live, str):
             return live
         marked = {segment.name: self.delete for segment in manifest.segments if segment.name in set(self.clean)}
-        outputs = tuple(
-            replace(segment, deleted_through=max(self.delete, *(one.deleted_through for one in live)))
-            for segment in self.outputs
-        )
+        through = max(self.delete, min((one.deleted_through for one in live), default=0))
+        outputs = tuple(replace(segment, deleted_through=through) for segment in self.outputs)
         erased = _erased(live, outputs, manifest.shard, self.delete)
         return ManifestEdit(add=outputs, remove=self.inputs, erased=erased, deleted_through=marked)
 

@@ -22,8 +22,8 @@ from storage.keys import index_key, segment_epoch
 from storage.manifest import ManifestStore
 from storage.named_snapshots import leased_names
 from storage.objects import ObjectStore
-from storage.paced import Pace, PacedFileSystem, PacedObjects
 from storage.placements import PlacementStore
+from storage.read_rate import PacedFileSystem, PacedObjects, ReadRate
 from storage.recovery import MARKER_NAME
 from storage.verify import Progress, StoragePlace, verify_storage
 from storage.verify_report import UNREADABLE, Finding, Report
@@ -67,9 +67,9 @@ class Scrubber:
     ) -> None:
         self._options = options
         self._clock = clock
-        self._pace = Pace(options.bytes_per_s, clock, sleep)
-        objects = PacedObjects(place.objects, self._pace)
-        self._place = _DisksOfThisNode(place.name, objects, PacedFileSystem(self._pace), place.wal_directory, clock)
+        self._rate = ReadRate(options.bytes_per_s, clock, sleep)
+        objects = PacedObjects(place.objects, self._rate)
+        self._place = _DisksOfThisNode(place.name, objects, PacedFileSystem(self._rate), place.wal_directory, clock)
         self._since_s: dict[tuple[str, str], float] = {}  # since when every round finds it
         self._progress: Progress | None = None  # of the round that is under way
         self._rounds = 0
@@ -92,7 +92,7 @@ class Scrubber:
     def round(self) -> Round:
         """Look at everything once. Raises what verify_storage raises."""
         self._progress = Progress()
-        began_s, began_bytes = self._clock.steady_s(), self._pace.bytes
+        began_s, began_bytes = self._clock.steady_s(), self._rate.bytes
         try:
             report = verify_storage(self._place, deep=False, on_progress=self._on_progress)
         finally:
@@ -102,7 +102,7 @@ class Scrubber:
             self._clock.now_us(),
             seconds,
             report.root_objects + sum(shard.objects for shard in report.shards),
-            self._pace.bytes - began_bytes,
+            self._rate.bytes - began_bytes,
             tuple(self._counting(report)),
             sum(finding.kind == UNREADABLE for finding in report.findings),
         )

@@ -22,7 +22,7 @@ from storage.local_objects import LocalObjectStore
 from storage.manifest import ManifestEdit, ManifestStore
 from storage.named_snapshots import NamedSnapshots
 from storage.objects import ObjectStore
-from storage.paced import Pace
+from storage.read_rate import ReadRate
 from storage.scrub import Scrubber, ScrubOptions
 from storage.snapshot import Segment
 from storage.verify import StoragePlace
@@ -176,14 +176,14 @@ def test_logs_on_disks_of_other_nodes_are_unread_and_no_finding(store: SmallStor
 
 def test_reading_keeps_to_the_rate() -> None:
     clock = ManualClock(0)
-    pace = Pace(1000, clock, clock.advance)
+    rate = ReadRate(1000, clock, clock.advance)
     for _ in range(10):
-        pace.took(500)
+        rate.took(500)
     assert clock.steady_s() == pytest.approx(5.0)
     clock.advance(60.0)  # work between reads takes longer than they may: no read waits
-    pace.took(500)
+    rate.took(500)
     assert clock.steady_s() == pytest.approx(65.0)
-    assert pace.bytes == 5500
+    assert rate.bytes == 5500
 
 
 def test_a_round_takes_as_long_as_its_bytes(store: SmallStore) -> None:

@@ -36,7 +36,7 @@ DEPLOYMENT_BUGS: Final = (
     ),
     Bug(
         "the scrubber does not keep to its rate",
-        "storage/paced.py",
+        "storage/read_rate.py",
         "        self._sleep(wait_s)\n",
         "",
         _SCRUB,

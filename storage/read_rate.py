@@ -1,4 +1,4 @@
-"""Owns reading at a bounded rate: a pace that readers share, and an object store and a file system that keep it."""
+"""Owns reading at a bounded rate, which readers share, by an object store and a file system that keep to it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from storage.objects import ObjectStore
 from storage.verify_wal import ReadOnlyObjects
 
 
-class Pace:
+class ReadRate:
     """Lets `bytes_per_s` through, whoever reads. `bytes` is what was read so far. Thread-safe."""
 
     def __init__(self, bytes_per_s: int, clock: Clock, sleep: Callable[[float], object]) -> None:
@@ -33,35 +33,35 @@ class Pace:
 
 
 class PacedObjects(ReadOnlyObjects):
-    """An object store that is only read, at a pace."""
+    """An object store that is only read, at a rate."""
 
-    def __init__(self, objects: ObjectStore, pace: Pace) -> None:
+    def __init__(self, objects: ObjectStore, rate: ReadRate) -> None:
         super().__init__(objects)
-        self._pace = pace
+        self._rate = rate
 
     def get(self, key: str) -> bytes:
         data = super().get(key)
-        self._pace.took(len(data))
+        self._rate.took(len(data))
         return data
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         data = super().get_range(key, start, length)
-        self._pace.took(len(data))
+        self._rate.took(len(data))
         return data
 
 
 class PacedFileSystem(LocalFileSystem):
-    """Local files, read at a pace."""
+    """Local files, read at a rate."""
 
-    def __init__(self, pace: Pace) -> None:
-        self._pace = pace
+    def __init__(self, rate: ReadRate) -> None:
+        self._rate = rate
 
     def read(self, path: str) -> bytes:
         data = super().read(path)
-        self._pace.took(len(data))
+        self._rate.took(len(data))
         return data
 
     def read_range(self, path: str, start: int, length: int) -> bytes:
         data = super().read_range(path, start, length)
-        self._pace.took(len(data))
+        self._rate.took(len(data))
         return data

@@ -16,6 +16,7 @@ from cluster.transport import Transport
 from core.append import LOCAL, AppendRequest
 from core.limits import ACTOR_CALLS_PENDING_MAX
 from ingest.sender import Sender
+from tests.support.processes import pause, pids
 from tests.support.shards import TENANT, batch, body
 
 STREAM = "bounded"
@@ -29,8 +30,7 @@ def transport(ray_session, storage):
 
 
 def shard_pid(transport: Transport) -> int:
-    pid: int = transport.ask("status")["shards"][0]["pid"]
-    return pid
+    return pids(lambda: transport.ask("status")["shards"])[0]
 
 
 def test_appends_beyond_the_bound_are_refused_and_the_others_stored_once(transport):
@@ -51,7 +51,7 @@ def test_appends_beyond_the_bound_are_refused_and_the_others_stored_once(transpo
         sleep=lambda _: os.kill(pid, signal.SIGCONT),
     )
     patient.open()
-    os.kill(pid, signal.SIGSTOP)
+    pause(pid)
     try:
         pending = [transport.submit(0, request) for request in requests]
         for refused in pending[ACTOR_CALLS_PENDING_MAX:]:
@@ -73,7 +73,7 @@ def test_appends_beyond_the_bound_are_refused_and_the_others_stored_once(transpo
 
 def test_queries_beyond_the_bound_are_refused(transport):
     pid = transport.info["pid"]
-    os.kill(pid, signal.SIGSTOP)
+    pause(pid)
     try:
         waiting = [send(transport._coordinator, "info") for _ in range(ACTOR_CALLS_PENDING_MAX)]
         with pytest.raises(malamute.Overloaded, match="streams"):

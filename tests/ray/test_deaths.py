@@ -19,6 +19,7 @@ from actors.placement import ShardPlan
 from cluster.launch import shard_config
 from cluster.settings import load_settings
 from cluster.transport import NAMESPACE
+from tests.support.processes import pids
 
 NAME = "deaths"
 WAIT_S = 120.0
@@ -119,8 +120,8 @@ def test_queries_go_on_while_readers_are_killed(served, stream):
     with load(served, f"{stream}_more") as work:
         work.more()
         served.flush()
-        for reader in served.status().readers:
-            os.kill(reader["pid"], signal.SIGKILL)
+        for pid in pids(lambda: served.status().readers):
+            os.kill(pid, signal.SIGKILL)
             assert counted(served, stream) == 1000
             work.more()
 
@@ -128,10 +129,10 @@ def test_queries_go_on_while_readers_are_killed(served, stream):
 def test_coordinator_shards_and_readers_that_die_at_once_come_back(served, stream):
     with load(served, stream) as work:
         work.more()
-        until(lambda: all("pid" in one for one in everything(served)))  # a reader that was killed is back
+        killed = pids(lambda: everything(served))  # a reader that was killed is back
         before = [shard["epoch"] for shard in served.status().shards]
-        for one in everything(served):
-            os.kill(one["pid"], signal.SIGKILL)
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
         work.more()
     until(lambda: all(shard["state"] == "serving" for shard in served.status().shards))
     assert all(shard["epoch"] > epoch for shard, epoch in zip(served.status().shards, before, strict=True))

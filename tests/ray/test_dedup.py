@@ -10,6 +10,7 @@ import pytest
 
 import malamute
 from core.errors import InvalidRequest, InvalidSettings
+from tests.support.processes import pids
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -31,8 +32,8 @@ def test_an_id_is_stored_once_however_it_is_written_and_whatever_dies(store: mal
     with store.producer("source", stream=stream) as producer:
         producer.send_batch(events(500, 1_500), position=b"1500")
         assert producer.flush().duplicate_ids == 500
-    for shard in store.status().shards:
-        os.kill(shard["pid"], signal.SIGKILL)
+    for pid in pids(lambda: store.status().shards):
+        os.kill(pid, signal.SIGKILL)
     receipt = store.write(stream, events(0, 2_000))
     assert (receipt.accepted, receipt.duplicate_ids) == (2_000, 1_500)
     with store.producer("source", stream=stream) as producer:

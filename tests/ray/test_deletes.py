@@ -12,6 +12,7 @@ import pytest
 
 import malamute
 from malamute.deletion import Deletion
+from tests.support.processes import pids
 
 DAY_US = 86_400_000_000
 COUNT = "SELECT count(*) AS n FROM logs WHERE usr.id = 4 AND v < 2000"
@@ -65,7 +66,7 @@ def test_no_query_that_starts_after_delete_returned_shows_a_deleted_event(ray_se
             thread.start()
         begun = store.delete("logs", where="usr.id = 4")
         deleted.set()
-        os.kill(store.status().to_dict()["shards"][0]["pid"], signal.SIGKILL)
+        os.kill(pids(lambda: store.status().shards)[0], signal.SIGKILL)
         done = ended(store, begun.id)
         store.flush()
         stop.set()

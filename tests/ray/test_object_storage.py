@@ -16,6 +16,7 @@ from cluster.launch import launch, stop
 from cluster.settings import load_settings
 from malamute.client import Client
 from tests.support import s3
+from tests.support.processes import pids
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_flush_query_kill_and_reopen(ray_session, server, tmp_path_factory, dura
         assert store.flush() == 1000
         receipt = store.write("logs", [{"service": "late", "n": n} for n in range(1000, 1100)])
         assert receipt.last_ack.level == durability
-        os.kill(store.status().shards[0]["pid"], signal.SIGKILL)
+        os.kill(pids(lambda: store.status().shards)[0], signal.SIGKILL)
         row = store.sql("SELECT count(*) AS c, count(DISTINCT n) AS d, sum(n) AS s FROM logs").to_pylist()[0]
         assert row == {"c": 1100, "d": 1100, "s": sum(range(1100))}
     with open_store(server, wal) as store:
@@ -78,7 +79,7 @@ def test_a_directory_as_storage_takes_the_log_too(ray_session, tmp_path):
     storage = tmp_path / "data"
     with malamute.connect(storage=str(storage), durability="object", shards=1) as store:
         store.write("logs", [{"n": n} for n in range(10)])
-        os.kill(store.status().shards[0]["pid"], signal.SIGKILL)
+        os.kill(pids(lambda: store.status().shards)[0], signal.SIGKILL)
         assert store.write("logs", [{"n": n} for n in range(10, 20)]).accepted == 10
         assert store.sql("SELECT count(*) AS c, count(DISTINCT n) AS d FROM logs").to_pylist() == [{"c": 20, "d": 20}]
     assert not (storage / "wal").exists()

@@ -14,6 +14,7 @@ from functools import partial
 import pytest
 
 import malamute
+from tests.support.processes import pids
 
 pytestmark = pytest.mark.ray
 
@@ -77,7 +78,7 @@ def test_shards_come_and_go_under_load_and_a_shard_is_killed_meanwhile(store):
                 time.sleep(0.1)
             work.append(pool.submit(load.read))
             assert store.scale(4)["shards"] == [0, 1, 2, 3]
-            pid = store.status().shards[3]["pid"]
+            pid = pids(lambda: store.status().shards)[3]
             os.kill(pid, signal.SIGKILL)
             assert store.scale(2)["shards"] == [0, 1]
         finally:

@@ -89,13 +89,13 @@ class WrittenRows:
         with pq.ParquetFile(pa.BufferReader(data), pre_buffer=False) as file:
             groups = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
             self.groups = tuple(groups)
-            every = schema.names
-            check(file.schema_arrow.names == every, "CMP-2", "the file has other columns than were written")
+            every, read = schema.names, file.schema_arrow  # made anew whenever it is asked for
+            check(read.names == every, "CMP-2", "the file has other columns than were written")
             hashes = RowHashes(sum(groups))
             size = columns_at_once(BATCH_ROWS)
             for at in range(0, len(every), size):
                 names, first = every[at : at + size], 0
-                fields = [file.schema_arrow.field(name) for name in names]
+                fields = [read.field(name) for name in names]
                 for batch in file.iter_batches(BATCH_ROWS, columns=names, use_threads=False):
                     for field, array in zip(fields, batch.select(names).columns, strict=True):
                         self._add(field, array, hashes, first)

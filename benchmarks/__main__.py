@@ -16,6 +16,7 @@ BENCHMARKS = (
     "sources",
     "dedup",
     "compaction",
+    "compaction_ingest",
     "compaction_sim",
     "query",
     "budgets",

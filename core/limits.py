@@ -98,6 +98,7 @@ DELETE_RETRY_S = 2.0  # pause after a step of a delete that failed
 # --- queries -----------------------------------------------------------------------------------------------------
 SQL_BYTES_MAX = 256 * KIB
 SQL_DEPTH_MAX = 200  # brackets in a text that does not parse
+SQL_ALIASED_NODES_MAX = 20_000  # what aliases stand for in all places of a select list: some 2 s to bind
 SEARCH_BYTES_MAX = 64 * KIB  # the text of a search
 SEARCH_TERMS_MAX = 1_000  # each is an expression that every event is asked for
 AGGREGATE_GROUPS_MAX = 4  # paths of one aggregate request: one query each
@@ -124,7 +125,7 @@ HOT_COLUMNS_BYTES = 64 * MIB  # per process, of decoded columns of small segment
 STATE_CACHE_BYTES_DEFAULT = 64 * MIB  # partial states in a worker's memory: some hundred thousand of a few groups each
 STATE_CACHE_DISK_BYTES_DEFAULT = GIB  # and behind it on its disk
 TASK_SEGMENTS_MAX = 64  # of one task: bounds how long a worker is taken before the next query gets its turn
-TASK_ROWS_MAX = 4_000_000  # of one task: some 0.1 s of a thread
+TASK_ROWS_MAX = 8_000_000  # of one task: some 0.2 s of a thread
 LEAVES_RUNNING_MAX = 4  # of one worker
 TENANT_LEAVES_RUNNING_MAX = 2  # of one tenant on one worker
 TENANT_LEAVES_CROWDED_MAX = 1  # while others ask too: measured beside a flood, 39 ms for a light question, not 74 ms

@@ -19,6 +19,7 @@ from query.display import as_asked
 from query.executor import Executor, Session
 from query.fragment import CONSTANT, GATHER, PARTIAL_AGGREGATE, PROJECT, DistributedPlan, Leaf, Query, StreamScan
 from query.gather import gather_scans
+from query.growth import bound_growth, check_aliases
 from query.mistakes import located
 from query.parse import DESCRIBE, SHOW, Statement
 from query.paths import Resolved, resolve
@@ -56,6 +57,8 @@ def plan(
     try:
         resolved = resolve(statement.tree, shapes, time_attributes or {})
         sources = resolved.sources
+        check_aliases(resolved.tree)
+        bound_growth(resolved.tree)
         with executor.session() as session:
             return _plan(resolved, executor, session, SystemClock().now_us() if now_us is None else now_us)
     except InvalidQuery as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ from storage.segment_index import SegmentIndex, Zone
 from storage.snapshot import ColumnStats, Segment
 
 _PATHS_NAMED: Final = 3  # of a clause of words, for people
+_TIME: Final = "time"
+_ZONE_MAP: Final = "zone map"
 
 
 def refuted_row_groups(scan: StreamScan, segment: Segment, index: SegmentIndex) -> list[str]:
@@ -24,7 +26,7 @@ def refuted_row_groups(scan: StreamScan, segment: Segment, index: SegmentIndex) 
     if scan.time_range is not None:
         for number, zone in enumerate(index.zone(TIMESTAMP) or ()):
             if isinstance(zone.minimum, int) and isinstance(zone.maximum, int):
-                reasons[number] = "" if scan.time_range.overlaps(zone.minimum, zone.maximum) else "time"
+                reasons[number] = "" if scan.time_range.overlaps(zone.minimum, zone.maximum) else _TIME
     if segment.has_rest:
         return reasons  # values of any path may stand in `_rest`
     for predicate in scan.predicates:
@@ -36,6 +38,15 @@ def refuted_row_groups(scan: StreamScan, segment: Segment, index: SegmentIndex) 
         for number in np.flatnonzero(~held).tolist():
             reasons[number] = reasons[number] or f"words of {paths}{' …' if len(clause) > _PATHS_NAMED else ''}"
     return reasons
+
+
+def engine_skips(reasons: Iterable[str], plain_paths: Iterable[str]) -> bool:
+    """Whether the engine leaves out by itself what `reasons` of refuted_row_groups() do.
+
+    It knows the bounds that the file has of its columns, and asks them where a scan reads a column as it is: of
+    `plain_paths`, and the time.
+    """
+    return set(reasons) <= {_TIME, *(f"{_ZONE_MAP} of {path}" for path in plain_paths)}
 
 
 def row_ranges(chosen: Any, rows: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
@@ -90,7 +101,7 @@ def _bounds_may_meet(stats: ColumnStats, zone: Zone, predicate: Predicate) -> bo
 
 # From the cheapest to the dearest.
 _TESTS: Final[tuple[tuple[str, Callable[[ColumnStats, Zone, Predicate], bool]], ...]] = (
-    ("zone map", _bounds_may_meet),
+    (_ZONE_MAP, _bounds_may_meet),
     ("values", lambda stats, zone, predicate: list_may_meet(stats.key.kind, zone, predicate)),
     ("prefixes", lambda stats, zone, predicate: strings_may_meet(stats.key.kind, zone, predicate)),
 )

@@ -88,6 +88,13 @@ def columns_read(scan: StreamScan, layout: Layout) -> set[str]:
     return {str(name) for name in system} | set(layout.names.values()) | ({REST} if layout.has_rest else set())
 
 
+def plain_paths(scan: StreamScan, layout: Layout) -> set[str]:
+    """The paths of which every column of `scan` is a column of the file as it is."""
+    names = set(map(quote, layout.names.values()))
+    converted = {column.path for column in scan.columns if _expression(column, layout, 0) not in names}
+    return {column.path for column in scan.columns if column.path} - converted
+
+
 def statement(scan: StreamScan, relation: str, conditions: Iterable[Condition], extra_item: str = "") -> str:
     """The leaf's SELECT over `relation`; `extra_item` is one more column at the end."""
     where = " AND ".join(f"({condition.sql})" for condition in conditions)

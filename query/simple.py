@@ -11,6 +11,7 @@ from typing import Final
 from sqlglot import exp
 
 from query.aggregates import EXPORTABLE
+from query.bounded_functions import LOOK
 from query.columns import identifier, is_resolved
 from query.dialect import call_name, words
 from query.paths import Resolved
@@ -62,7 +63,7 @@ def simplify(resolved: Resolved, scalar_functions: frozenset[str]) -> SimpleSele
     """
     if not isinstance(resolved.tree, exp.Select) or not _is_simple(resolved):
         return None
-    known = (scalar_functions - _NAMING_CALLS) | _SCALAR_OPERATORS | frozenset(EXPORTABLE)
+    known = (scalar_functions - _NAMING_CALLS) | _SCALAR_OPERATORS | {LOOK, *EXPORTABLE}
     calls = {call_name(call) for call in resolved.tree.find_all(exp.Anonymous)}
     if not calls <= known or resolved.tree.find(exp.AggFunc) is not None:
         return None

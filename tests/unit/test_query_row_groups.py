@@ -24,7 +24,7 @@ from query.merge import run_merge
 from query.parse import parse
 from query.plan import plan
 from query.pruning import refuted_by
-from query.row_groups import refuted_row_groups, row_ranges
+from query.row_groups import engine_skips, refuted_row_groups, row_ranges
 from query.search.syntax import Wild
 from query.shape import describe
 from query.text_forms import like_pattern
@@ -310,6 +310,13 @@ def test_what_left_a_row_group_out_is_named(tmp_path: Path) -> None:
     five = Predicate("mixed", None, "BIGINT", "=", (5, 7.5))
     assert reasons(lists, five) == ["values of mixed"] * 4
     assert reasons(strings, five) == [""] * 4  # only texts have prefixes
+
+
+def test_what_the_engine_knows_from_the_file_itself_is_left_to_it() -> None:
+    assert engine_skips(["time", "zone map of n", "time"], {"n", "m"})
+    assert not engine_skips(["time", "zone map of n"], {"m"})  # of a column that is converted it knows no bounds
+    for reason in ("words of n", "values of n", "prefixes of n"):
+        assert not engine_skips(["time", reason], {"n"})
 
 
 # --- what the engine reads of it --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import pytest
 from core.columns import FLOAT, INT, STR, ColumnKey
 from query.fragment import Predicate, ScanColumn, StreamScan
 from query.readings import DOUBLE, VARCHAR
-from query.scan import layout_of, segment_relation
+from query.scan import Layout, layout_of, plain_paths, segment_relation
 from storage.snapshot import ColumnStats, Segment
 
 SEGMENT = Segment(
@@ -69,3 +69,20 @@ def test_texts_that_are_no_numbers_are_not_cast_to_numbers(maximum: str | None, 
     for type_, expected in ((DOUBLE, read), (VARCHAR, True)):
         sql = segment_relation(scan(type_), layout_of(scan(type_), segment), 0, "'a.parquet'")
         assert ('"code::str"' in sql) is expected
+
+
+def test_paths_whose_columns_are_read_as_they_are() -> None:
+    keys = {"n": ("int",), "mixed": ("int", "str"), "text": ("str",)}
+    names = {ColumnKey(path, kind): f"{path}::{kind}" for path, kinds in keys.items() for kind in kinds}
+    columns = (
+        ScanColumn("a", "BIGINT", "n"),
+        ScanColumn("b", "VARCHAR", "mixed"),
+        ScanColumn("c", "DOUBLE", "text"),
+        ScanColumn("d", "BIGINT", "absent"),
+        ScanColumn("e", "TIMESTAMPTZ", system="timestamp"),
+    )
+    scan = StreamScan("logs", "a", columns, "1")
+    assert plain_paths(scan, Layout(names, has_rest=False)) == {"n"}
+    assert plain_paths(scan, Layout(names, has_rest=True)) == set()
+    twice = replace(scan, columns=(*columns, ScanColumn("f", "VARCHAR", "n")))
+    assert plain_paths(twice, Layout(names, has_rest=False)) == set()

@@ -14,9 +14,9 @@ from typing import Final
 
 from benchmarks.record import store, value
 from core.limits import COMPACTION_COLD_S
-from storage.compaction_plan import CompactionRules, Merge, plan_window
+from storage.compaction_plan import CompactionRules, Merge, Planner, WindowKey
 from storage.snapshot import Segment
-from storage.windows import DAY_US
+from storage.windows import DAY_US, Window
 
 SORT_KEY: Final = ("key",)
 EVENT_BYTES: Final = 36  # of a generated log event in a segment
@@ -64,14 +64,16 @@ class Simulated:
 class _Window:
     """The segments of one day."""
 
-    def __init__(self, day: int) -> None:
-        self.day = day
+    def __init__(self, day: int, rules: CompactionRules) -> None:
+        self.day, self._rules = day, rules
+        self._planner = Planner(rules)
+        self._key = WindowKey("t", "logs", 0, Window(day * DAY_US, (day + 1) * DAY_US))
         self.segments: dict[str, Segment] = {}
         self.finished: list[tuple[float, float]] = []  # the ranges of those on the last level: planned no more
         self.changed_s = 0.0
 
-    def add(self, segment: Segment, rules: CompactionRules) -> None:
-        if segment.level == rules.levels_max and rules.fill([segment]) > 0.5:
+    def add(self, segment: Segment) -> None:
+        if self._rules.is_finished(segment):
             self.finished.append((segment.first_key[0], segment.last_key[0]))
         else:
             self.segments[segment.name] = segment
@@ -81,9 +83,9 @@ class _Window:
         waiting = self.segments.values()
         return [*self.finished, *((s.first_key[0], s.last_key[0]) if s.level else (0.0, 1.0) for s in waiting)]
 
-    def merges(self, rules: CompactionRules, now_s: float) -> list[Merge]:
+    def merges(self, now_s: float) -> list[Merge]:
         cold = now_s > (self.day + 1) * 86_400 + COMPACTION_COLD_S and now_s - self.changed_s >= COMPACTION_COLD_S
-        return plan_window(list(self.segments.values()), SORT_KEY, rules, cold)
+        return self._planner.plan({self._key: [*self.segments.values()]}, lambda *of: SORT_KEY, lambda key: cold)
 
 
 class Simulation:
@@ -125,9 +127,9 @@ class Simulation:
             self.seen.flushed_rows += rows
 
     def _add(self, day: int, rows: int, now_s: float) -> None:
-        window = self._windows.setdefault(day, _Window(day))
+        window = self._windows.setdefault(day, _Window(day, self._rules))
         segment = self._segment(day, rows, 0, (), ())
-        window.add(segment, self._rules)
+        window.add(segment)
         window.changed_s = now_s
         self._count_files(1)
 
@@ -144,7 +146,7 @@ class Simulation:
         """Merge until the time is used up: newest windows first."""
         for day in sorted(self._windows, reverse=True):
             window = self._windows[day]
-            while self._busy_until_s < now_s and (merges := window.merges(self._rules, now_s)):
+            while self._busy_until_s < now_s and (merges := window.merges(now_s)):
                 for merge in merges:
                     self._merge(window, merge)
         self.seen.behind_s_most = max(self.seen.behind_s_most, self._busy_until_s - now_s)
@@ -160,7 +162,7 @@ class Simulation:
             low, high = (first + (last - first) * (piece + part) / merge.pieces for part in (0.0, 1.0))
             keys = ((low,), (high - 1e-12,)) if merge.level else ((), ())
             made = self._segment(window.day, merge.rows // merge.pieces, merge.level, *keys)
-            window.add(replace(made, first_offset=merge.inputs[0].first_offset), self._rules)
+            window.add(replace(made, first_offset=merge.inputs[0].first_offset))
         seen.merges += 1
         seen.copied_rows += merge.rows
         seen.files_written += merge.pieces

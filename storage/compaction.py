@@ -26,7 +26,10 @@ from storage.windows import Window
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A merge that a shard gives out: `numbers` are name parts for what comes out of it, the first names the job."""
+    """A merge that a shard gives out, of events that `shard` wrote: that one, or one whose segments it took over.
+
+    `numbers` are name parts for what comes out of it, the first names the job.
+    """
 
     shard: ShardId
     epoch: int

@@ -8,16 +8,17 @@ files may be deleted by then.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from core.clock import Clock
 from core.errors import MalamuteError, Unavailable
+from core.ids import ShardId
 from core.limits import COMPACTION_LEASE_S, COMPACTION_LOOK_S, COMPACTION_RETRY_S
 from storage.compaction import Job, discard
-from storage.compaction_plan import CompactionRules, Merge, WindowKey, by_window, plan
-from storage.keys import origin_of
+from storage.compaction_plan import CompactionRules, Merge, Planner, WindowKey, by_window
+from storage.keys import number_beside, origin_of
 from storage.manifest import Manifest
 from storage.objects import ObjectStore
 from storage.replacement import Replacement
@@ -69,6 +70,7 @@ class CompactionJobs:
         self._leases: dict[str, _Lease] = {}  # by the names of the jobs
         self._given_up: dict[str, float] = {}  # name of an input → when to try again
         self._quiet: dict[WindowKey, tuple[frozenset[str], float]] = {}
+        self._planner = Planner(rules)
         self._planned = _Plan()
         self._counters = _Counters()
 
@@ -89,16 +91,7 @@ class CompactionJobs:
                 return None
             if not merges:
                 return None
-            merge = merges.pop(0)
-            first = merge.inputs[0]
-            settings = shard.stream_settings(first.tenant, first.stream)
-            job = Job(
-                shard.options.shard,
-                manifest.epoch,
-                merge,
-                settings,
-                tuple(shard.new_number() for _ in range(merge.pieces)),
-            )
+            job = _job(shard, manifest.epoch, merges.pop(0))
             self._leases[job.name] = _Lease(job, now_s + COMPACTION_LEASE_S, now_s)
             return job
 
@@ -192,30 +185,38 @@ class CompactionJobs:
         planned = self._planned
         if planned.version == manifest.version and (planned.merges or now_s < planned.until_s):
             return planned.merges
-        own = [s for s in manifest.segments if origin_of(s.name) in (None, manifest.shard)]
         merges: list[Merge] = []
         if manifest.sealed <= manifest.served:
-            self._note_quiet(own, now_s)
+            windows = by_window(manifest.segments, self._rules)
+            self._note_quiet(windows, now_s)
             leased = {segment.name for lease in self._leases.values() for segment in lease.job.merge.inputs}
             busy = leased | self._given_up.keys()
             now_us = self._clock.now_us()
 
             def is_cold(key: WindowKey) -> bool:
                 cold_s = self._rules.cold_s
-                return key[2].end_us + cold_s * _US <= now_us and now_s - self._quiet[key][1] >= cold_s
+                return key.window.end_us + cold_s * _US <= now_us and now_s - self._quiet[key][1] >= cold_s
 
-            merges = plan(own, lambda *stream: shard.stream_settings(*stream).sort_key, self._rules, is_cold, busy)
+            merges = self._planner.plan(windows, lambda *of: shard.stream_settings(*of).sort_key, is_cold, busy)
         self._planned = _Plan(manifest.version, now_s + COMPACTION_LOOK_S, merges)
         return merges
 
-    def _note_quiet(self, segments: Sequence[Segment], now_s: float) -> None:
+    def _note_quiet(self, windows: Mapping[WindowKey, Sequence[Segment]], now_s: float) -> None:
         """Since when nothing was flushed into each window."""
         quiet: dict[WindowKey, tuple[frozenset[str], float]] = {}
-        for key, found in by_window(segments).items():
+        for key, found in windows.items():
             flushed = frozenset(segment.name for segment in found if segment.level == 0)
             known, since_s = self._quiet.get(key, (frozenset(), now_s))
             quiet[key] = (flushed, since_s if flushed <= known else now_s)
         self._quiet = quiet
+
+
+def _job(shard: Shard, epoch: int, merge: Merge) -> Job:
+    first, own = merge.inputs[0], shard.options.shard
+    origin = origin_of(first.name)
+    of = own if origin is None else ShardId(origin)
+    numbers = tuple(number_beside(shard.new_number(), own, of) for _ in range(merge.pieces))
+    return Job(of, epoch, merge, shard.stream_settings(first.tenant, first.stream), numbers)
 
 
 def _by_level(segments: Sequence[Segment]) -> dict[int, int]:

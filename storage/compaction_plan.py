@@ -1,6 +1,7 @@
-"""Owns which segments are merged next: a function from segments to merges. Pure; reads no file and no clock.
+"""Owns which segments are merged next: a function from segments to merges. Reads no file and no clock.
 
-Segments of one tenant, stream, window and shard are merged with each other only.
+Segments of one tenant, stream, window and origin (the shard to whose offsets theirs belong) are merged with each other
+only.
 
 *Tiers*: flushed segments (level 0) wait until they fill a few of the target size, and are merged into these; of many
 small ones a few dozen at a time are merged on the way, so that each row is copied once per factor of a few dozen.
@@ -16,8 +17,9 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.limits import (
     COMPACTION_BYTES_TARGET,
@@ -28,10 +30,21 @@ from core.limits import (
     COMPACTION_ROWS_TARGET,
 )
 from storage.compaction_keys import Key, comparable
+from storage.keys import origin_of
 from storage.snapshot import Segment
 from storage.windows import Window
 
-WindowKey = tuple[str, str, Window]  # tenant, stream, window
+
+class WindowKey(NamedTuple):
+    """What segments have in common that may be merged with each other."""
+
+    tenant: str
+    stream: str
+    origin: int | None
+    window: Window
+
+
+_Asked = tuple[list[Segment], tuple[str, ...], bool]  # segments, sort key, whether the window is cold
 
 # A segment at least so full is not merged for its size any more.
 _FULL: float = 0.5
@@ -54,6 +67,10 @@ class CompactionRules:
         """How many segments of the target size the segments make."""
         counted = [(segment.rows, segment.bytes) for segment in segments]
         return self.fill_of(sum(rows for rows, _ in counted), sum(size for _, size in counted))
+
+    def is_finished(self, segment: Segment) -> bool:
+        """Whether a segment is never merged again: it is full, and of the last level."""
+        return segment.level >= self.levels_max and self.fill_of(segment.rows, segment.bytes) >= _FULL
 
     def fill_of(self, rows: int, size: int) -> float:
         """How many segments of the target size so many rows and bytes make."""
@@ -78,40 +95,53 @@ class Merge:
         return sum(segment.rows for segment in self.inputs)
 
 
-def by_window(segments: Iterable[Segment]) -> dict[WindowKey, list[Segment]]:
-    """The segments that may be merged with each other, newest window first, in each by their first offset."""
-    windows: dict[WindowKey, list[Segment]] = defaultdict(list)
+def by_window(segments: Iterable[Segment], rules: CompactionRules) -> dict[WindowKey, list[Segment]]:
+    """The segments that are not finished, as they may be merged with each other, newest window first."""
+    windows: dict[tuple[str, str, int | None, int, int], list[Segment]] = defaultdict(list)
     for segment in segments:
-        window = Window(segment.window_start_us, segment.window_end_us)
-        windows[segment.tenant, segment.stream, window].append(segment)
-    ordered = sorted(windows, key=lambda key: (-key[2].end_us, key[2].start_us, key[:2]))
-    return {key: sorted(windows[key], key=lambda segment: (segment.first_offset, segment.name)) for key in ordered}
+        if not rules.is_finished(segment):
+            origin = origin_of(segment.name)
+            key = (segment.tenant, segment.stream, origin, segment.window_start_us, segment.window_end_us)
+            windows[key].append(segment)
+    ordered = sorted(windows, key=lambda key: (-key[4], key[3], key[:2], -1 if key[2] is None else key[2]))
+    return {WindowKey(*key[:3], Window(*key[3:])): windows[key] for key in ordered}
 
 
-def plan(
-    segments: Iterable[Segment],
-    sort_key_of: Callable[[str, str], Sequence[str]],
-    rules: CompactionRules,
-    is_cold: Callable[[WindowKey], bool],
-    busy: Collection[str] = (),
-) -> list[Merge]:
-    """The merges that are due, the first one first; no segment is in two of them.
+class Planner:
+    """Plans again and again; a window whose segments are still the same is not planned again."""
 
-    `busy` names segments that are being merged. `is_cold` says of a window that no more events are expected.
-    """
-    merges: list[Merge] = []
-    for key, found in by_window(segment for segment in segments if segment.name not in busy).items():
-        merges += plan_window(found, tuple(sort_key_of(*key[:2])), rules, is_cold(key))
-    return merges
+    def __init__(self, rules: CompactionRules) -> None:
+        self._rules = rules
+        self._planned: dict[WindowKey, tuple[_Asked, list[Merge]]] = {}
+
+    def plan(
+        self,
+        windows: Mapping[WindowKey, Sequence[Segment]],
+        sort_key_of: Callable[[str, str], Sequence[str]],
+        is_cold: Callable[[WindowKey], bool],
+        busy: Collection[str] = (),
+    ) -> list[Merge]:
+        """The merges of by_window() that are due, the first one first; no segment is in two of them.
+
+        `busy` names segments that are being merged. `is_cold` says of a window that no more events are expected.
+        """
+        known, self._planned = self._planned, {}
+        for key, found in windows.items():
+            if len(found) > 1:
+                idle = [segment for segment in found if segment.name not in busy]
+                asked = (idle, tuple(sort_key_of(key.tenant, key.stream)), is_cold(key))
+                before, merges = known.get(key, (None, []))
+                self._planned[key] = (asked, merges if before == asked else plan_window(*asked, self._rules))
+        return [merge for _, merges in self._planned.values() for merge in merges]
 
 
 def plan_window(
-    segments: Sequence[Segment], sort_key: Sequence[str], rules: CompactionRules, cold: bool
+    segments: Sequence[Segment], sort_key: tuple[str, ...], cold: bool, rules: CompactionRules
 ) -> list[Merge]:
-    """The merges of one window; see plan()."""
+    """The merges of one window; see Planner.plan()."""
     merges = _tiers(segments, rules, cold)
     taken = {segment.name for merge in merges for segment in merge.inputs}
-    return [*merges, *_levels([s for s in segments if s.name not in taken], tuple(sort_key), rules)]
+    return [*merges, *_levels([s for s in segments if s.name not in taken], sort_key, rules)]
 
 
 def _tiers(segments: Sequence[Segment], rules: CompactionRules, cold: bool) -> list[Merge]:
@@ -166,22 +196,19 @@ def _levels(segments: Sequence[Segment], sort_key: tuple[str, ...], rules: Compa
     merges: list[Merge] = []
     for level in range(1, rules.levels_max):
         of_level = [segment for segment in segments if segment.level == level and segment.sort_key == sort_key]
-        while (deepest := _deepest(of_level, rules.level_factor)) is not None:
-            merges.append(_merge(deepest, level + 1, rules))
-            taken = {segment.name for segment in deepest}
-            of_level = [segment for segment in of_level if segment.name not in taken]
+        merges += [_merge(part, level + 1, rules) for part in _overlapping(of_level, rules.level_factor)]
     return merges
 
 
-def _deepest(segments: Sequence[Segment], factor: int) -> list[Segment] | None:
-    """The oldest `factor` segments at a key that so many of them span, None when there is no such key."""
+def _overlapping(segments: Sequence[Segment], factor: int) -> Iterator[list[Segment]]:
+    """Segments that span one key, `factor` at a time, the oldest first; each is in one part at most."""
     if len(segments) < factor:
-        return None
+        return
     ranges = [(comparable(segment.first_key), comparable(segment.last_key), segment) for segment in segments]
     open_: list[tuple[Key, Segment]] = []
     for first, last, segment in sorted(ranges, key=lambda item: (item[0], item[2].name)):
         open_ = [(end, other) for end, other in open_ if end >= first]
         open_.append((last, segment))
-        if len(open_) >= factor:
-            return sorted((other for _, other in open_), key=lambda other: other.first_offset)[:factor]
-    return None
+        if len(open_) == factor:
+            yield sorted((other for _, other in open_), key=lambda other: other.first_offset)
+            open_ = []

@@ -25,7 +25,7 @@ from storage.compaction import discard
 from storage.compaction_inputs import OpenSegment, one_array
 from storage.compaction_keys import Key, SortedKeys, sorting_table
 from storage.compaction_output import MergeOutput, Pause
-from storage.keys import origin_of, segment_key
+from storage.keys import number_beside, origin_of, segment_key
 from storage.objects import ObjectStore
 from storage.packed_columns import packed
 from storage.replacement import Erasure
@@ -103,9 +103,8 @@ class Eraser:
         origin = origin_of(segment.name)
         own = ShardId(self.shard.options.shard if origin is None else origin)
         window = Window(segment.window_start_us, segment.window_end_us)
-        # The number is this shard's: in the folder of another shard the label keeps the names apart.
-        label = window.label if own == self.shard.options.shard else f"{window.label}-by{self.shard.options.shard:04d}"
-        name = segment_key(own, segment.tenant, segment.stream, label, self.shard.new_number())
+        number = number_beside(self.shard.new_number(), self.shard.options.shard, own)
+        name = segment_key(own, segment.tenant, segment.stream, window.label, number)
         settings = replace(self.shard.stream_settings(segment.tenant, segment.stream), sort_key=segment.sort_key)
         try:
             encoded = without(segment, offsets, settings, own, self.open_segment, self.pause)

@@ -9,6 +9,7 @@
     shards/<shard:04d>/wal/<epoch:010d>-<number:012d>              wal_object_format.py
     shards/<shard:04d>/segments/<tenant>/<stream>/<window>-<epoch:08d>-<number:08d>.parquet
     shards/<shard:04d>/segments/<tenant>/<stream>/<window>-<epoch:08d>-<number:08d>.index
+    shards/<shard:04d>/segments/<tenant>/<stream>/<window>-by<heir:04d>-<epoch:08d>-<number:08d>.parquet, and .index
     shards/<shard:04d>/ids/<tenant>/<stream>/<slice>-<epoch:08d>-<number:08d>.ids     dedup_run.py
 
 Versions are padded to 20 digits, so that the order of names is the order of versions.
@@ -35,6 +36,7 @@ _INDEX_SUFFIX: Final = ".index"
 _IDS_SUFFIX: Final = ".ids"
 _WAL_NAME: Final = re.compile(r"(\d{10})-(\d{12})\Z")
 _ORIGIN: Final = re.compile(r"shards/(\d{4,})/segments/")
+_WRITER: Final = re.compile(r"-by(\d{4,})-\d{8,}-\d{8,}\.(?:parquet|index)\Z")
 _SEGMENT_NUMBER: Final = re.compile(r"-(\d{8,})-\d{8,}\.(?:parquet|index|ids)\Z")
 
 
@@ -147,3 +149,14 @@ def segment_epoch(key: str) -> int | None:
 def segment_number(epoch: int, number: int) -> str:
     """What no other segment of the shard ever is called: `number` is never used twice within `epoch`."""
     return f"{epoch:08d}-{number:08d}"
+
+
+def number_beside(number: str, shard: int, origin: int) -> str:
+    """What a segment of the events of `origin` is called that `shard` writes under a `number` of its own."""
+    return number if shard == origin else f"by{shard:04d}-{number}"
+
+
+def writer_of(key: str) -> int | None:
+    """The shard that wrote a segment, or the index of one, of the events of another, or None when it is no such key."""
+    match = _WRITER.search(key)
+    return int(match[1]) if match else None

@@ -17,7 +17,7 @@ from core.limits import WAL_OBJECT_READS_AHEAD
 from storage.dedup import late_in
 from storage.dedup_run import run_names
 from storage.fs import FileSystem
-from storage.keys import ids_prefix, index_key, segment_epoch, segments_prefix, shard_prefix
+from storage.keys import ids_prefix, index_key, origin_of, segment_epoch, segments_prefix, shard_prefix, writer_of
 from storage.manifest import Manifest, ManifestStore
 from storage.memtable import Memtable
 from storage.named_snapshots import leased_names
@@ -146,6 +146,7 @@ def _check_directory(fs: FileSystem, directory: str, shard: ShardId, manifests: 
 def _remove_orphans(objects: ObjectStore, manifest: Manifest, clock: Clock) -> None:
     """Delete what was uploaded and never published: segments, indexes, runs of ids. The WAL or others have the events.
 
+    Among them are those of events of other shards that this one wrote, beside the segments that it took over.
     Removed segments are left to garbage collection: a query may still read them. Named snapshots hold runs of ids that
     no manifest names any more. A sealed shard removes nothing: its heir, whose epochs are others, may write beside its
     segments what it makes of them.
@@ -162,8 +163,12 @@ def _remove_orphans(objects: ObjectStore, manifest: Manifest, clock: Clock) -> N
     except Corrupt:
         return  # of a snapshot, which verify tells: what it holds is not known, so everything stays
     removed = [segment.name for segment in manifest.removed]
+    adopted = {origin_of(name) for name in (*(segment.name for segment in manifest.segments), *removed)}
     live |= {*removed, *map(index_key, removed)}
     found = [*objects.list(segments_prefix(manifest.shard)), *objects.list(ids_prefix(manifest.shard))]
+    for origin in adopted - {manifest.shard}:
+        if origin is not None:
+            found += [info for info in objects.list(segments_prefix(origin)) if writer_of(info.key) == manifest.shard]
     older = [info.key for info in found if info.key not in live and _is_older(info.key, manifest.epoch)]
     objects.delete(older)
     objects.remove_unfinished(shard_prefix(manifest.shard))

@@ -23,6 +23,7 @@ from storage.keys import (
     shard_prefix,
     wal_position_of,
     wal_prefix,
+    writer_of,
 )
 from storage.manifest import Manifest, ManifestStore
 from storage.named_snapshots import leased_names
@@ -126,11 +127,13 @@ class _ShardCheck:
             return None
         holders = [manifest]
         if self._task.heirs:
-            stores = (ManifestStore(self._objects, ShardId(heir), self._place.clock) for heir in self._task.heirs)
+            heirs = sorted(self._task.heirs)
+            stores = (ManifestStore(self._objects, ShardId(heir), self._place.clock) for heir in heirs)
             holders = [held for store in stores if (held := store.load()) is not None]
-        segments = {segment.name: segment for held in holders for segment in held.segments}
         own = (None, manifest.shard)
-        return replace(manifest, segments=tuple(s for s in segments.values() if origin_of(s.name) in own))
+        held_by = ([s for s in holder.segments if origin_of(s.name) in own] for holder in holders)
+        # Who has a higher number gave them away, and does not know what they were merged to since.
+        return replace(manifest, segments=tuple(next(filter(None, held_by), ())))
 
     def _without_manifest(self, versions: int) -> None:
         where = manifest_prefix(self._task.shard)
@@ -323,4 +326,5 @@ class _ShardCheck:
 
     def _unnamed(self, keys: Iterable[str], named: set[str]) -> Iterable[str]:
         known = (manifest_prefix(self._task.shard), wal_prefix(self._task.shard))
-        return (key for key in keys if key not in named and not key.startswith(known))
+        unnamed = (key for key in keys if key not in named and not key.startswith(known))
+        return (key for key in unnamed if writer_of(key) is None)  # else it is an heir's, whose placement is to come

@@ -24,12 +24,15 @@ from ingest.keyed_sender import KeyedSender
 from ingest.routing import SpreadSender, producer_sender
 from ingest.sender import Sender, Sent
 from query.holdings import Ledger, Teller, Told, take_snapshot
+from storage.compaction_plan import CompactionRules
 from storage.keys import origin_of
 from storage.placements import STEADY, Placements, PlacementStore
 from storage.recovery import open_object_shard, open_shard
+from storage.replacement import Replacement
 from storage.scaling import carry_on, last_word
 from storage.shard import Shard, ShardOptions
 from storage.stream_settings import StreamSettings
+from tests.support.compacted import Compaction
 from tests.support.dedup import NOW_US, WINDOW_US, batch_of
 from tests.support.dedup import Sent as Event
 from tests.support.flaky_objects import FlakyObjectStore
@@ -41,6 +44,7 @@ STREAMS = {
     PLAIN: StreamSettings(PLAIN),
     KEYED: StreamSettings(KEYED, dedup_key="id", dedup_window=WINDOW_US),
 }
+EAGER = CompactionRules(rows_target=2, bytes_target=10**9, inputs_max=2, level_factor=2, levels_max=4)
 TRIES = 400  # of one step that somebody's death cut off
 
 
@@ -71,6 +75,8 @@ class Deployment:
         self.opened: dict[int, Shard] = {}
         self.tellers: dict[int, Teller] = {}
         self.ledger = Ledger()
+        self.compactions: dict[int, Compaction] = {}
+        self.merged: list[tuple[int, Replacement]] = []  # what a compactor is about to propose to a shard
         for shard in self.placement.shards:
             self._open(shard)
 
@@ -90,6 +96,7 @@ class Deployment:
             fs = self.files.setdefault(shard, SimFileSystem())
             self.opened[shard] = open_shard(options, fs=fs, wal_directory=f"/wal/{shard:04d}", **common)
         self.tellers[shard] = Teller()
+        self.compactions[shard] = Compaction(self.opened[shard], self.objects, self.clock, EAGER)
         return self.opened[shard]
 
     def kill(self, shard: int) -> None:
@@ -141,6 +148,26 @@ class Deployment:
             raise Overloaded("not yet", retry_after=0.0)
         self.placement = self.placements.current
         return placement
+
+    # --- compaction -----------------------------------------------------------------------------------------------
+
+    def merge(self) -> Counter[str]:
+        """Flush a shard, carry out its merges, or propose one of them; what came of it. Garbage goes at once."""
+        shard = self.rng.choice(sorted(self.opened))
+        if self.rng.random() < 0.3:
+            self.opened[shard].flush()
+        if self.merged and self.rng.random() < 0.6:
+            shard, replacement = self.merged.pop(self.rng.randrange(len(self.merged)))
+            if shard not in self.opened:
+                return Counter()
+            if not self.compactions[shard].jobs.finish(self.opened[shard], replacement):
+                return Counter(("refused merges",))
+            adopted = any(origin_of(segment.name) != shard for segment in replacement.outputs)
+            return Counter(("merges", "merges of adopted segments")[: 1 + adopted])
+        while (job := self.compactions[shard].jobs.take(self.opened[shard])) is not None:
+            self.merged.append((shard, self.compactions[shard].merged(job)))
+        self.opened[shard].collect_garbage(0.0)
+        return Counter()
 
     # --- the coordinator ------------------------------------------------------------------------------------------
 
@@ -323,12 +350,18 @@ class Course:
 NAMES = ("p1", "p2", "p3", "p4", "w1", "p1k", "p2k", "w1k")
 
 
-def run(seed: int, steps: int = 40, faults: float = 0.04) -> Counter[str]:
-    """A random course: senders of all kinds, changes of the placement, reads, deaths of all; what happened in it."""
+def run(seed: int, steps: int = 40, faults: float = 0.04, merges: float = 0.0) -> Counter[str]:
+    """A random course: senders of all kinds, changes of the placement, reads, deaths of all; what happened in it.
+
+    With `merges`, that share of the steps is one of compaction.
+    """
     level = OBJECT if seed % 3 == 2 else LOCAL
     deployment = Deployment(seed, shards=1 + seed % 3, faults=faults, level=level)
     course, counts, rng = Course(deployment), Counter[str](), deployment.rng
     for _ in range(steps):
+        if merges and rng.random() < merges:
+            counts += deployment.merge()
+            continue
         action = rng.random()
         try:
             if action < 0.12:

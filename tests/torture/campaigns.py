@@ -97,7 +97,7 @@ def real_power_cuts(seed: int) -> Counts:
 
 
 def changing_placements(seed: int) -> Counts:
-    counts = scaling.run(seed, steps=80)
+    counts = scaling.run(seed, steps=80, merges=0.3)
     deaths = counts["shard"] + counts["coordinator"] + counts["step"]
     return {"events": counts["events"], "placements": counts["placements"], "deaths": deaths, "reads": counts["reads"]}
 

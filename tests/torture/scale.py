@@ -17,7 +17,7 @@ def main(courses: int = 500, first: int = 1_000) -> None:
     started_s = time.monotonic()
     for seed in range(first, first + courses):
         try:
-            total.update(run(seed, steps=80))
+            total.update(run(seed, steps=80, merges=0.3))
         except BaseException:
             print(f"seed {seed} failed", flush=True)
             raise

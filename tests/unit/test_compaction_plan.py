@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.compaction_sim import Simulation, Traffic
 from storage.compaction_keys import Key, comparable, overlap
-from storage.compaction_plan import CompactionRules, Merge, plan, plan_window
+from storage.compaction_plan import CompactionRules, Merge, Planner, by_window, plan_window
 from storage.snapshot import Segment
 from storage.windows import DAY_US
 
@@ -31,7 +31,7 @@ def segment(
 
 
 def planned(segments: Sequence[Segment], *, cold: bool = False, busy: Iterable[str] = ()) -> list[Merge]:
-    merges = plan(segments, lambda tenant, stream: KEY, RULES, lambda key: cold, set(busy))
+    merges = Planner(RULES).plan(by_window(segments, RULES), lambda tenant, stream: KEY, lambda key: cold, set(busy))
     names = [found.name for merge in merges for found in merge.inputs]
     assert len(set(names)) == len(names), "a segment in two merges"
     return merges
@@ -94,7 +94,7 @@ def test_what_is_being_merged_is_left_alone() -> None:
 
 def test_segments_of_an_older_sort_key_stay_on_their_level() -> None:
     wide = [segment(1_000, 1, (("a", 0), ("z", 9))) for _ in range(4)]
-    assert plan_window(wide, ("timestamp",), RULES, False) == []
+    assert plan_window(wide, ("timestamp",), False, RULES) == []
 
 
 def test_keys_compare_as_rows_are_sorted() -> None:

@@ -24,6 +24,7 @@ from storage.keys import manifest_key, manifest_prefix, version_of
 from storage.manifest_format import (
     Manifest,
     ManifestEdit,
+    PackedSegments,
     WalStart,
     apply_edit,
     check_successor,
@@ -79,7 +80,7 @@ class ManifestStore:
         self._current: Manifest | None = None
         self._unsettled: _Unsettled | None = None
         self._fenced: str | None = None
-        self._packed: dict[str, bytes] = {}
+        self._packed = PackedSegments()
         self._doomed: set[str] = set()
         self.delete_failures = 0
 

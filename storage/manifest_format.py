@@ -273,20 +273,39 @@ def _check_id_runs(current: Manifest, following: Manifest) -> None:
     check(len(run_names(following.id_runs)) == runs, "MAN-10", "a run of ids is named twice among %d", runs)
 
 
-def encode_manifest(manifest: Manifest, packed: dict[str, bytes] | None = None) -> bytes:
-    """The bytes of a manifest. `packed` keeps the packed form of segments between calls, by name."""
-    cache = {} if packed is None else packed
-    schemas: dict[Schema, int] = {}
-    segments: list[Any] = []
-    for segment in manifest.segments:
+class PackedSegments:
+    """The packed form of segments, by name, kept from one manifest to the next: most of them are in both."""
+
+    def __init__(self) -> None:
+        self._packed: dict[str, tuple[Schema, bytes]] = {}
+        self._schemas: dict[Schema, Schema] = {}  # each once, so that manifests compare them by identity
+
+    @property
+    def held(self) -> int:
+        """How many segments are kept."""
+        return len(self._packed)
+
+    def of(self, segments: Sequence[Segment]) -> tuple[list[Schema], list[tuple[int, bytes]]]:
+        """The schemas of the segments, and of each segment the number of its schema and its packed form."""
+        packed = [self._packed.get(segment.name) or self._pack(segment) for segment in segments]
+        if len(self._packed) > 2 * len(segments) + 64:
+            names = [segment.name for segment in segments]
+            self._packed = dict(zip(names, packed, strict=True))
+            self._schemas = {schema: schema for schema, _ in packed}
+        schemas = {id(schema): schema for schema, _ in packed}
+        numbers = {key: number for number, key in enumerate(schemas)}
+        return list(schemas.values()), [(numbers[id(schema)], data) for schema, data in packed]
+
+    def _pack(self, segment: Segment) -> tuple[Schema, bytes]:
         schema: Schema = tuple((column.name, *column.key) for column in segment.columns)
-        if segment.name not in cache:
-            cache[segment.name] = msgpack.packb(_pack_segment(segment), use_bin_type=True)
-        segments.append((schemas.setdefault(schema, len(schemas)), cache[segment.name]))
-    if len(cache) > 2 * len(segments) + 64:
-        live = {segment.name for segment in manifest.segments}
-        for name in [name for name in cache if name not in live]:
-            del cache[name]
+        packed = self._schemas.setdefault(schema, schema), msgpack.packb(_pack_segment(segment), use_bin_type=True)
+        self._packed[segment.name] = packed
+        return packed
+
+
+def encode_manifest(manifest: Manifest, packed: PackedSegments | None = None) -> bytes:
+    """The bytes of a manifest. `packed` keeps the packed form of segments between calls."""
+    schemas, segments = (PackedSegments() if packed is None else packed).of(manifest.segments)
     body = {
         "shard": manifest.shard,
         "version": manifest.version,
@@ -294,7 +313,7 @@ def encode_manifest(manifest: Manifest, packed: dict[str, bytes] | None = None) 
         "writer": manifest.writer,
         "created_at_us": manifest.created_at_us,
         "wal_floor": manifest.wal_floor,
-        "schemas": list(schemas),
+        "schemas": schemas,
         "segments": segments,
         "producers": [(*key, *_pack_producer(manifest.producers[key])) for key in sorted(manifest.producers)],
     }

@@ -20,6 +20,7 @@ from storage.manifest_format import (
     MAGIC,
     Manifest,
     ManifestEdit,
+    PackedSegments,
     RemovedSegment,
     apply_edit,
     check_successor,
@@ -170,12 +171,12 @@ def test_5000_segments_of_one_schema_stay_small() -> None:
 
 
 def test_the_cache_of_packed_segments_changes_no_byte_and_is_bounded() -> None:
-    packed: dict[str, bytes] = {}
+    packed = PackedSegments()
     for start in range(0, 1_000, 50):
         segments = tuple(segment(f"s{i}", i, i) for i in range(start, start + 10))
         manifest = replace(BASE, segments=segments, wal_floor=2_000)
         assert encode_manifest(manifest, packed) == encode_manifest(manifest)
-    assert len(packed) <= 2 * 10 + 64
+    assert packed.held <= 2 * 10 + 64
 
 
 def test_a_flush_edit() -> None:

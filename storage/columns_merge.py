@@ -180,15 +180,11 @@ def trim_dictionary(array: pa.DictionaryArray) -> pa.Array:
     """`array` with a dictionary of only the values in use: Parquet writes the dictionary into every row group."""
     size = len(array.dictionary)
     codes = array.indices
-    present = np.asarray(codes.drop_null())
+    present = np.asarray(codes.drop_null() if codes.null_count else codes)
     used = np.zeros(size, np.bool_)
     used[present] = True
-    kept = int(used.sum())
-    if kept == size:
+    if used.all():
         return array
-    renumber = (np.cumsum(used) - 1).astype(np.int32)
-    filled = renumber[np.asarray(pc.fill_null(codes, 0))] if size else np.zeros(len(codes), np.int32)
-    mask = np.asarray(codes.is_null()) if codes.null_count else None
-    return pa.DictionaryArray.from_arrays(
-        pa.array(filled, pa.int32(), mask=mask), array.dictionary.filter(pa.array(used))
-    )
+    renumber = pa.array(np.cumsum(used, dtype=np.int32) - 1, pa.int32())
+    kept = array.dictionary.filter(pa.array(used))
+    return pa.DictionaryArray.from_arrays(renumber.take(codes), kept, safe=False)

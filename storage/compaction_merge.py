@@ -34,14 +34,14 @@ from core.limits import (
 from storage.columns_merge import convert
 from storage.compaction_columns import MergeColumns, merge_columns, name_in
 from storage.compaction_inputs import MergeInput, OpenSegment, TooLarge, columns_at_once, contiguous, one_array
-from storage.compaction_keys import Key, SortedKeys, sorting_table
+from storage.compaction_keys import Key, SortedKeys, merge_order, sorting_table
 from storage.compaction_output import MergeOutput, Pause
 from storage.packed_columns import PackedColumn, packed
 from storage.rest import add_members, rest_array
 from storage.row_hash import RowHashes, RowHashSum, added
 from storage.segment_writer import EncodedSegment, file_metadata
 from storage.snapshot import Segment
-from storage.sorting import sort_columns, sort_order
+from storage.sorting import sort_columns
 from storage.stream_settings import StreamSettings
 
 _GROUP_ROWS_STEP: Final = 1_024
@@ -129,7 +129,7 @@ class _Merge:
         ]
         table = sorting_table(fields, columns, sort_key)
         self._pause()
-        order = sort_order(table, sort_key) if fields else None
+        order = merge_order(table, sort_key) if fields else None
         self._order = np.arange(self._rows) if order is None else order
         seen = np.zeros(self._rows, np.bool_)
         seen[self._order] = True

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from core.columns import key_of
 
+_ALL_VALID: Final = (np.frombuffer(b"", np.uint8), 0)
 _NULL_ITEM: Final = np.uint64(0x6E75_6C6C_6E75_6C6C)
 
 RowHashSum = tuple[int, int]  # two independent sums modulo 2^64
@@ -58,32 +59,37 @@ def _add(array: pa.Array, seed: Any, high: Any, low: Any) -> None:
     if array.null_count == len(array):
         return
     if pa.types.is_dictionary(array.type):
-        hashes = _hashes(array.dictionary, seed)
+        entries = array.dictionary
+        hashes = np.zeros(len(entries), np.uint64), np.zeros(len(entries), np.uint64)
+        row_hash.add_texts(*_texts(entries), *_ALL_VALID, seed, *hashes)
         indices = array.indices
-        codes = _view(indices.buffers()[1], np.int32)[indices.offset : indices.offset + len(indices)]
+        codes = _view(indices.buffers()[1], np.uint32)[indices.offset : indices.offset + len(indices)]
         row_hash.add_hashes(*hashes, codes, *_validity(indices), high, low)
-    elif pa.types.is_string(array.type) or pa.types.is_binary(array.type) or pa.types.is_list(array.type):
-        row_hash.add_hashes(*_hashes(array, seed), _view(None, np.int32), *_validity(array), high, low)
+    elif pa.types.is_list(array.type):
+        row_hash.add_hashes(*_list_hashes(array, seed), _view(None, np.uint32), *_validity(array), high, low)
+    elif pa.types.is_string(array.type) or pa.types.is_binary(array.type):
+        row_hash.add_texts(*_texts(array), *_validity(array), seed, high, low)
     else:
         row_hash.add_words(_words(array), *_validity(array), seed, high, low)
 
 
-def _hashes(array: pa.Array, seed: Any) -> tuple[Any, Any]:
-    """(high, low) of each value of an array of texts, bytes or lists."""
-    from core.compiled.id_hash import hash_texts
+def _texts(array: pa.Array) -> tuple[Any, Any]:
+    """(bytes, where each text begins and the last ends) of an array of texts or bytes."""
+    offsets = _view(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
+    return _view(array.buffers()[2], np.uint8), offsets
+
+
+def _list_hashes(array: pa.Array, seed: Any) -> tuple[Any, Any]:
+    """(high, low) of each value of an array of lists."""
     from storage.compiled.row_hash import fold_lists
 
-    high, low = np.empty(len(array), np.uint64), np.empty(len(array), np.uint64)
     offsets = _view(array.buffers()[1], np.int32)[array.offset : array.offset + len(array) + 1]
-    if not pa.types.is_list(array.type):
-        data = _view(array.buffers()[2], np.uint8)
-        hash_texts(data, offsets.astype(np.int64), int(seed >> np.uint64(1)), high, low)
-        return high, low
     items = array.values
     item_high, item_low = np.zeros(len(items), np.uint64), np.zeros(len(items), np.uint64)
     _add(items, seed, item_high, item_low)
     if items.null_count:
         item_high[np.asarray(items.is_null())] = _NULL_ITEM
+    high, low = np.empty(len(array), np.uint64), np.empty(len(array), np.uint64)
     fold_lists(offsets, item_high, item_low, seed, high, low)
     return high, low
 

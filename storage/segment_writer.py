@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import google_crc32c
@@ -31,6 +31,7 @@ from core.limits import (
     SMALL_WINDOWS_MAX,
     UPLOAD_PARTS_BYTES_MIN,
 )
+from storage.column_chunks import column_chunks
 from storage.columns_merge import merge_batches
 from storage.encodings import Encodings, choose_encodings
 from storage.keys import index_key, segment_key
@@ -195,6 +196,7 @@ def encode_segment(
     index = build_index(table, ROW_GROUP_ROWS)
     groups = tuple(footer.row_group(group).num_rows for group in range(footer.num_row_groups))
     check(groups == index.rows, "SEG-4", "the footer has row groups of %s rows, the index of %s", groups, index.rows)
+    index = replace(index, chunks=column_chunks(data, footer))
     timestamps = pc.min_max(table.column(TIMESTAMP).cast(pa.int64()))
     offsets = pc.min_max(table.column(OFFSET))
     return EncodedSegment(
@@ -247,6 +249,7 @@ def parquet_writer(sink: Any, schema: pa.Schema, sort_key: Sequence[str], encodi
         column_encoding=encodings.explicit or None,
         bloom_filter_options=encodings.blooms or None,
         write_statistics=statistics,
+        write_batch_size=encodings.batch_rows,
         write_page_checksum=True,
         write_page_index=True,
         sorting_columns=sorting or None,

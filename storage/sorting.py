@@ -54,7 +54,7 @@ def sort_order(table: pa.Table, sort_key: Sequence[str]) -> Any | None:
     """
     order: Any | None = None
     for name in reversed(sort_columns(table.schema, sort_key)):
-        order = _sort_by(_ranks(table.column(name)), order)
+        order = _sort_by(sort_ranks(table.column(name)), order)
     if order is not None and bool((order[1:] > order[:-1]).all()):
         return None
     return order
@@ -74,7 +74,7 @@ def _sort_by(ranks: Any, order: Any | None) -> Any | None:
     return order
 
 
-def _ranks(column: pa.ChunkedArray) -> Any:
+def sort_ranks(column: pa.ChunkedArray) -> Any:
     """Unsigned integers in the order of the values, from 0; nulls take the largest."""
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from core.kernels import kernel
+from storage.compiled.vectors import address_of, load64
 
 _K1: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
 _K2: Final = np.uint64(0xBF58_476D_1CE4_E5B9)
@@ -19,6 +20,8 @@ _S1: Final = np.uint64(32)
 _S2: Final = np.uint64(29)
 _S3: Final = np.uint64(31)
 _ZERO: Final = np.uint64(0)
+_ONE: Final = np.uint64(1)
+_ALL: Final = np.uint64(2**64 - 1)
 
 
 @kernel
@@ -26,11 +29,45 @@ def add_words(
     words: np.ndarray, validity: np.ndarray, offset: int, seed: np.uint64, high: np.ndarray, low: np.ndarray
 ) -> None:
     """Add the hash of words[row] (uint64) to high[row] and low[row]."""
-    for row in range(len(high)):
-        if len(validity) == 0 or (validity[(offset + row) >> 3] >> ((offset + row) & 7)) & 1:
+    if len(validity) == 0:
+        for row in range(len(high)):
             one, other = _mixed(words[row], seed)
             high[row] += one
             low[row] += other
+        return
+    for row in range(len(high)):
+        one, other = _mixed(words[row], seed)
+        there = _ones_if_set(validity, offset + row)
+        high[row] += one & there
+        low[row] += other & there
+
+
+@kernel
+def add_texts(
+    data: np.ndarray,
+    offsets: np.ndarray,
+    validity: np.ndarray,
+    offset: int,
+    seed: np.uint64,
+    high: np.ndarray,
+    low: np.ndarray,
+) -> None:
+    """Add the hash of data[offsets[row]:offsets[row + 1]] (uint8, int32) to high[row] and low[row]."""
+    base = address_of(data)
+    for row in range(len(high)):
+        if len(validity) and not (validity[(offset + row) >> 3] >> ((offset + row) & 7)) & 1:
+            continue
+        start, end = int(offsets[row]), int(offsets[row + 1])
+        one = seed ^ (np.uint64(end - start) * _K1)
+        other = ~one
+        for place in range(start, end - 7, 8):
+            one, other = _absorbed(one, other, load64(base, place))
+        tail = (end - start) & 7
+        if tail:
+            one, other = _absorbed(one, other, _last_bytes(data, base, end, tail))
+        one, other = _mixed(one, other)
+        high[row] += one
+        low[row] += other
 
 
 @kernel
@@ -43,12 +80,26 @@ def add_hashes(
     high: np.ndarray,
     low: np.ndarray,
 ) -> None:
-    """Add the hash number codes[row] (int32; an empty array: number `row`) to high[row] and low[row]."""
+    """Add the hash number codes[row] (uint32; an empty array: number `row`) to high[row] and low[row].
+
+    There is at least one hash: the first is looked at in the place of what a null has for a code.
+    """
+    if len(codes) == 0:
+        for row in range(len(high)):
+            there = _ALL if len(validity) == 0 else _ones_if_set(validity, offset + row)
+            high[row] += hash_high[row] & there
+            low[row] += hash_low[row] & there
+        return
+    if len(validity) == 0:
+        for row in range(len(high)):
+            high[row] += hash_high[codes[row]]
+            low[row] += hash_low[codes[row]]
+        return
     for row in range(len(high)):
-        if len(validity) == 0 or (validity[(offset + row) >> 3] >> ((offset + row) & 7)) & 1:
-            at = codes[row] if len(codes) else row
-            high[row] += hash_high[at]
-            low[row] += hash_low[at]
+        there = _ones_if_set(validity, offset + row)
+        at = np.uint64(codes[row]) & there
+        high[row] += hash_high[at] & there
+        low[row] += hash_low[at] & there
 
 
 @kernel
@@ -82,3 +133,28 @@ def _mixed(word: np.uint64, seed: np.uint64) -> tuple[np.uint64, np.uint64]:
     one ^= one >> _S2
     other = (one + seed) * _K3
     return one, other ^ (other >> _S3)
+
+
+@kernel
+def _absorbed(one: np.uint64, other: np.uint64, word: np.uint64) -> tuple[np.uint64, np.uint64]:
+    """The two states of a text after eight more of its bytes."""
+    one = (one ^ word) * _K2
+    other = (other + word) * _K3
+    return one ^ (one >> _S1), other ^ (other >> _S2)
+
+
+@kernel
+def _last_bytes(data: np.ndarray, base: int, end: int, count: int) -> np.uint64:
+    """The `count` (1 to 7) bytes before `end`, little-endian. Reads nothing outside the array."""
+    if end >= 8:
+        return load64(base, end - 8) >> np.uint64(64 - 8 * count)
+    word = _ZERO
+    for byte in range(count):
+        word |= np.uint64(data[end - count + byte]) << np.uint64(8 * byte)
+    return word
+
+
+@kernel
+def _ones_if_set(bits: np.ndarray, place: int) -> np.uint64:
+    """All bits set where the bit at `place` is, none where it is not."""
+    return _ZERO - ((np.uint64(bits[place >> 3]) >> np.uint64(place & 7)) & _ONE)

@@ -112,3 +112,11 @@ def test_what_is_cold_is_smaller() -> None:
 def test_columns_of_those_with_a_value_choose_as_columns_with_gaps_do() -> None:
     sparse = pa.array([None if row % 2 else text for row, text in enumerate(IDS)])
     assert choose_encodings(pa.table([sparse], names=["c"])) == encodings_of([("c", sparse.drop_null())], ROWS)
+
+
+def test_large_values_are_written_a_few_at_a_time() -> None:
+    """A page ends behind what was written at once: none is much larger than 1 MiB because of that."""
+    long = pa.table([pa.array(["x" * 512] * 8_192), pa.array(range(8_192))], names=["a", "b"])
+    assert choose_encodings(long.select(["b"])).batch_rows == 8_192
+    assert 1_900 < choose_encodings(long).batch_rows < 2_048
+    assert encodings_of([("a", pa.array(["x" * 2**20] * 4))], 4).batch_rows == 1_024

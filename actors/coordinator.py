@@ -6,10 +6,8 @@ What a query means is decided in query/, what a stream is in storage.catalog.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Any, Final
 
-import pyarrow as pa
 import ray
 
 from actors.deleting import Deleting
@@ -74,7 +72,8 @@ class CoordinatorActor:
             memory_bytes=int(config.query_bytes_max * _ENGINE_SHARE),
             temp_directory=spill_directory(config, "coordinator"),
         )
-        self._backend = RayBackend(name, namespace, readers, self._clock)
+        compactors = config.compactors if config.compaction else 0
+        self._backend = RayBackend(name, namespace, readers, compactors, self._clock)
         placements = PlacementStore(objects, self._clock, config.shards)
         self._scaling = Scaling(template, objects, placements, self._backend, self._clock, autoscale)
         self._scaling.start()
@@ -156,15 +155,15 @@ class CoordinatorActor:
         """Run one statement over one snapshot of every shard."""
         return self._queries.answer(text, parameters, tenant, options)
 
-    @ray.method(concurrency_group="query", num_returns="streaming", _generator_backpressure_num_objects=2)
-    def updates(self, tenant: str, text: str, parameters: Any, options: QueryOptions) -> Iterator[QueryAnswer]:
-        """Early answers, and the whole one at the end."""
-        yield from self._queries.updates(text, parameters, tenant, options)
+    @ray.method(concurrency_group="query")
+    def begin(self, tenant: str, kind: str, text: str, parameters: Any, options: QueryOptions, cursor: str) -> Any:
+        """See query.coordinate.Queries.begin."""
+        return self._queries.begin(kind, text, parameters, tenant, options, cursor)
 
-    @ray.method(concurrency_group="query", num_returns="streaming", _generator_backpressure_num_objects=2)
-    def pieces(self, tenant: str, text: str, parameters: Any, options: QueryOptions) -> Iterator[pa.Table]:
-        """The rows in pieces; two at most are on their way."""
-        yield from self._queries.pieces(text, parameters, tenant, options)
+    @ray.method(concurrency_group="query")
+    def take(self, tenant: str, cursor: str) -> Any:
+        """See query.coordinate.Queries.take. No streaming of Ray's: it would block a thread for a slow taker."""
+        return self._queries.take(tenant, cursor)
 
     @ray.method(concurrency_group="query")
     def parts(
@@ -201,7 +200,7 @@ class CoordinatorActor:
 
     @ray.method(concurrency_group="control")
     def status(self) -> dict[str, Any]:
-        """The numbers of the coordinator, every shard and reader, the scrubber; what does not answer says why."""
+        """The numbers of coordinator, shards, readers, compactors, scrubber; what does not answer says why."""
         own = {**self.info(), **self._queries.status(), "delete_failures": self._catalog.delete_failures}
         own["placement"] = self._scaling.status()
         own["requests"] = object_requests(self._config.url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -87,11 +88,28 @@ class Transport:
                 raise NotFound(f"the malamute named {self.deployment!r} was stopped: connect again") from error
             raise
 
-    def ask_stream(self, method: str, *arguments: Any, timeout_s: float) -> Iterator[Any]:
-        """Call the coordinator for what it yields, one after the other; it waits for a slow taker."""
-        what = f"{method} on the coordinator"
-        for ref in send(self._coordinator, method, *arguments):
-            yield unwrap(ref, timeout_s, what)
+    def ask_parts(self, cursor: str, tenant: str, *question: Any, timeout_s: float) -> Iterator[Any]:
+        """What the coordinator's begin() and take() give for a question, under the unused name `cursor`.
+
+        Each part is asked for before the one before is handed out, so it is made while that is looked at.
+        """
+        what = "a part of a query on the coordinator"
+        deadline_s = time.monotonic() + timeout_s
+        pending = send(self._coordinator, "begin", tenant, *question, cursor)
+        part = unwrap(pending, timeout_s, what)
+        while part is not None:
+            pending = send(self._coordinator, "take", tenant, cursor)
+            yield part
+            part = None  # or its memory were kept until the next is there
+            while part is None:
+                try:
+                    part = unwrap(pending, timeout_s, what)
+                    break
+                except Overloaded as refusal:  # it did not get its turn
+                    if time.monotonic() + refusal.retry_after > deadline_s:
+                        raise
+                    time.sleep(refusal.retry_after)
+                    pending = send(self._coordinator, "take", tenant, cursor)
 
     def worker(self, name: str) -> Any:
         """The handle of a shard or reader by its name as a worker (query.tasks)."""

@@ -140,6 +140,9 @@ QUERIES_RUNNING_MAX = 8  # of one coordinator
 TENANT_QUERIES_RUNNING_MAX = 4  # of one tenant: the others always find a free slot
 QUERIES_WAITING_MAX = 36  # of one coordinator: with those that run fewer than it has threads
 TENANT_QUERIES_WAITING_MAX = 16  # of one tenant; more are Overloaded
+CURSORS_MAX = 32  # results of one coordinator that are taken part by part: each has a few parts on their way
+TENANT_CURSORS_MAX = 16  # of one tenant
+CURSOR_IDLE_S = 10.0  # whose taker was away for so long makes room for others
 
 # --- producers ---------------------------------------------------------------------------------------------------
 RETRY_SECONDS_DEFAULT = 120.0  # a shard is back within seconds; after this the caller is told

@@ -19,7 +19,7 @@ from malamute.result import Page, Result
 from malamute.search_cursor import SearchRequest, page_of
 from query.aggregate_request import AggregateRequest
 from query.aggregate_steps import aggregate
-from query.options import FAIL, QueryAnswer, QueryOptions
+from query.options import FAIL, PIECES, UPDATES, QueryAnswer, QueryOptions
 from query.past import at_of
 
 QUERY_RETRY_S = 0.5  # pause before a query is repeated because a shard or the coordinator went away
@@ -100,11 +100,12 @@ class Questions:
         """The rows of one SELECT as Arrow batches, as they come.
 
         Without ORDER BY, grouping, joins and the like, no process holds more than a few pieces at a time, however
-        many rows there are. A reader that is slow slows the query. Leaving the loop ends it.
+        many rows there are. Whoever takes them slowly keeps nobody else waiting, within `timeout_s`. Leaving the loop
+        ends it.
         """
         options = QueryOptions(timeout_s=timeout_s, query_id=secrets.token_hex(8), dialect=dialect, at=at_of(at))
         schema: pa.Schema | None = None
-        for table in self._pieces("pieces", text, parameters, options):
+        for table in self._parts(PIECES, text, parameters, options):
             if schema is None:
                 schema = table.schema
                 yield from table.to_batches() or [pa.RecordBatch.from_pylist([], schema=schema)]
@@ -248,14 +249,19 @@ class Questions:
                 raise
 
     def _updates(self, text: str, parameters: Any, options: QueryOptions) -> Iterator[Result]:
-        for answer in self._pieces("updates", text, parameters, options):
+        for answer in self._parts(UPDATES, text, parameters, options):
             yield _result(answer)
 
-    def _pieces(self, method: str, text: str, parameters: Any, options: QueryOptions) -> Iterator[Any]:
+    def _parts(self, kind: str, text: str, parameters: Any, options: QueryOptions) -> Iterator[Any]:
         """What the coordinator yields; the query is stopped when nobody wants the rest."""
         complete = False
         try:
-            yield from self._ask_stream(method, self._tenant, text, parameters, options, timeout_s=options.timeout_s)
+            if self._closed:
+                raise Unavailable("this client is closed: connect again")
+            cursor = secrets.token_hex(8)
+            timeout_s = options.timeout_s + ANSWER_SLACK_S
+            question = (kind, text, parameters, options)
+            yield from self._transport.ask_parts(cursor, self._tenant, *question, timeout_s=timeout_s)
             complete = True
         finally:
             if not complete and not self._closed:
@@ -272,11 +278,6 @@ class Questions:
         if self._closed:
             raise Unavailable("this client is closed: connect again")
         return self._transport.ask(method, *arguments, **options)
-
-    def _ask_stream(self, method: str, *arguments: Any, timeout_s: float) -> Iterator[Any]:
-        if self._closed:
-            raise Unavailable("this client is closed: connect again")
-        return self._transport.ask_stream(method, *arguments, timeout_s=timeout_s)
 
 
 def _result(answer: QueryAnswer) -> Result:

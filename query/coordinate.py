@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from core.clock import Clock
 from core.errors import BudgetExceeded, InvalidQuery, NotFound
 from core.ids import check_name, nearest
 from core.limits import (
+    CURSORS_MAX,
     PROGRESS_SEGMENTS_MAX,
     QUERIES_RUNNING_MAX,
     QUERIES_WAITING_MAX,
@@ -26,6 +27,7 @@ from core.limits import (
     STREAM_ROWS_MAX,
     TASK_ROWS_MAX,
     TASK_SEGMENTS_MAX,
+    TENANT_CURSORS_MAX,
     TENANT_QUERIES_RUNNING_MAX,
     TENANT_QUERIES_WAITING_MAX,
 )
@@ -33,13 +35,14 @@ from query.admission import Admission
 from query.backend import Backend, Streams
 from query.catalog import describe_stream
 from query.course import Course, Surroundings, check_result
+from query.cursors import Cursors
 from query.executor import Executor
 from query.explain import explained
 from query.fragment import DistributedPlan, Leaf
 from query.hidden import Hiding, check_hidden, counting, finding, hidden_events, in_where, parse_where, referenced
 from query.holdings import Ledger, merged_shape, visible_ends
 from query.mistakes import located
-from query.options import QueryAnswer, QueryOptions
+from query.options import PIECES, QueryAnswer, QueryOptions
 from query.parse import DESCRIBE, EXPLAIN, EXPLAIN_ANALYZE, SELECT, SHOW, Statement
 from query.past import Past, Snapshots
 from query.planner import Planner
@@ -75,6 +78,7 @@ class Queries:
         self._admission = Admission(
             QUERIES_RUNNING_MAX, TENANT_QUERIES_RUNNING_MAX, TENANT_QUERIES_WAITING_MAX, QUERIES_WAITING_MAX
         )
+        self._cursors = Cursors(CURSORS_MAX, TENANT_CURSORS_MAX, clock)
         self._lock = threading.Lock()
         self._courses: dict[tuple[str, str, int], Course] = {}  # tenant, query id, to tell namesakes apart
 
@@ -87,13 +91,33 @@ class Queries:
         with self._course(text, parameters, tenant, options) as course:
             return self._answer(course)
 
+    def begin(self, kind: str, text: str, parameters: Any, tenant: str, options: QueryOptions, cursor: str) -> Any:
+        """Begin a query of which PIECES or UPDATES are taken, under the name `cursor`; returns the first, as take()."""
+        parts = (self.pieces if kind == PIECES else self.updates)(text, parameters, tenant, options)
+        self._cursors.add(tenant, cursor, options.query_id, parts, options.timeout_s)
+        return self.take(tenant, cursor)
+
+    def take(self, tenant: str, cursor: str) -> Any:
+        """The next part of the query that was opened as `cursor`, None when there are no more.
+
+        It has its turn for as long as this takes, not while its taker looks at what he got. Raises as answer(); where
+        there was no turn for it, Overloaded, the part may be asked for again.
+        """
+        turn = self._admission.slot(tenant, self._cursors.left_s(tenant, cursor))
+        with turn, self._cursors.taking(tenant, cursor) as parts:
+            part = next(parts, None)
+        if part is None:
+            self._cursors.end(tenant, cursor)
+        return part
+
     def updates(self, text: str, parameters: Any, tenant: str, options: QueryOptions) -> Iterator[QueryAnswer]:
         """Early answers over what is read so far, at most every `options.update_s`, then the whole answer.
 
-        `stats["partial"]` is true of all but the last, `stats["progress"]` is the share of the tasks that are done.
+        `stats["partial"]` is true of all but the last, `stats["progress"]` is the share of the tasks that are done. The
+        turns for it are the caller's to get: see take().
         """
         clock = self._around.clock
-        with self._course(text, parameters, tenant, options) as course:
+        with self._course(text, parameters, tenant, options, turn=False) as course:
             if course.statement.kind != SELECT:
                 yield self._answer(course)
                 return
@@ -107,8 +131,11 @@ class Queries:
             yield course.merged(started_s, course.partial)
 
     def pieces(self, text: str, parameters: Any, tenant: str, options: QueryOptions) -> Iterator[pa.Table]:
-        """The rows in pieces. Where no order is asked for, each is passed on and forgotten once it is there."""
-        with self._course(text, parameters, tenant, options) as course:
+        """The rows in pieces. Where no order is asked for, each is passed on and forgotten once it is there.
+
+        The turns for it are the caller's to get: see take().
+        """
+        with self._course(text, parameters, tenant, options, turn=False) as course:
             if course.statement.kind != SELECT:
                 yield self._answer(course).table
                 return
@@ -194,17 +221,24 @@ class Queries:
             courses = [course for key, course in self._courses.items() if key[:2] == (tenant, query_id)]
         for course in courses:
             course.stop(BudgetExceeded(f"query {query_id!r} was cancelled", budget="cancelled"))
+        self._cursors.cancel(tenant, query_id)
         return bool(courses)
 
     def status(self) -> dict[str, Any]:
-        """Numbers for people: queries that run and wait, and the cache of answers."""
-        return {"queries": self._admission.status(), "result_cache": self._results.status()}
+        """Numbers for people: queries that run, wait and are taken part by part, and the cache of answers."""
+        self._cursors.sweep()
+        queries = {**self._admission.status(), "open": self._cursors.status()}
+        return {"queries": queries, "result_cache": self._results.status()}
 
     # --- one query ------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _course(self, text: str, parameters: Any, tenant: str, options: QueryOptions) -> Iterator[Course]:
-        """A query that holds a slot, can be cancelled by its name, and leaves nothing behind on the workers."""
+    def _course(
+        self, text: str, parameters: Any, tenant: str, options: QueryOptions, *, turn: bool = True
+    ) -> Iterator[Course]:
+        """A query that holds a slot, if it needs a `turn`, can be cancelled by its name, and leaves nothing behind on
+        the workers.
+        """
         clock = self._around.clock
         options = replace(options, timeout_s=min(options.timeout_s, self._seconds_max))
         question = (text, repr(parameters), options.dialect)
@@ -221,7 +255,7 @@ class Queries:
         with self._lock:
             self._courses[key] = course
         try:
-            with self._admission.slot(tenant, options.timeout_s):
+            with self._admission.slot(tenant, options.timeout_s) if turn else nullcontext():
                 course.left_s()  # it may have been cancelled while it waited
                 yield course
             finished = True

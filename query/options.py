@@ -14,6 +14,10 @@ from query.parcel import packed, unpacked
 FAIL: Final = "fail"
 PARTIAL: Final = "partial"
 
+# What is taken part by part of a query: its rows, or early answers.
+PIECES: Final = "pieces"
+UPDATES: Final = "updates"
+
 
 @dataclass(frozen=True, slots=True)
 class QueryOptions:

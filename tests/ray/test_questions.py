@@ -15,6 +15,7 @@ import pytest
 
 import malamute
 from core.errors import BudgetExceeded, InvalidRequest
+from core.limits import TENANT_QUERIES_RUNNING_MAX
 from tests.support.processes import pids
 
 START_US = 1_767_000_000_000_000
@@ -194,6 +195,27 @@ def test_leaving_the_pieces_early_stops_the_query(filled):
     assert next(batches).num_rows >= 0
     batches.close()
     assert filled.sql("SELECT count(*) FROM logs").scalar() == 5 * ROWS
+
+
+def test_takers_who_stop_taking_keep_nobody_of_their_tenant_waiting(filled):
+    takers = [filled.sql_batches("SELECT n FROM logs") for _ in range(TENANT_QUERIES_RUNNING_MAX + 2)]
+    first = [next(taker) for taker in takers]
+    assert filled.status().to_dict()["coordinator"]["queries"]["open"] == len(takers)
+    assert filled.sql("SELECT count(*) AS c FROM logs", cache=False, timeout_s=20).scalar() == 5 * ROWS
+    for taker, batch in zip(takers, first, strict=True):
+        assert numbers(pa.Table.from_batches([batch, *taker])) == list(range(5 * ROWS))
+    assert filled.status().to_dict()["coordinator"]["queries"] == {"running": 0, "waiting": 0, "open": 0}
+
+
+def test_rows_that_nobody_takes_in_time_are_an_error_that_says_so(filled):
+    taker = filled.sql_batches("SELECT n FROM logs", timeout_s=2)
+    next(taker)
+    deadline = time.monotonic() + 30
+    while filled.status().to_dict()["coordinator"]["queries"]["open"] and time.monotonic() < deadline:
+        time.sleep(0.1)
+    with pytest.raises(BudgetExceeded, match="before its rows were taken") as caught:
+        list(taker)
+    assert caught.value.budget == "seconds"
 
 
 def test_a_dataset_holds_the_rows(filled):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from core.clock import ManualClock
@@ -20,10 +21,12 @@ from core.errors import (
     Unavailable,
     UnknownOutcome,
 )
+from core.limits import CURSOR_IDLE_S, TENANT_CURSORS_MAX
+from query.admission import Admission
 from query.coordinate import Queries
 from query.fragment import Leaf, LeafResult
 from query.merge import run_merge
-from query.options import PARTIAL, QueryAnswer, QueryOptions
+from query.options import PARTIAL, PIECES, UPDATES, QueryAnswer, QueryOptions
 from query.tasks import Task
 from storage.stream_settings import StreamSettings
 from tests.support.local_backend import FixedSnapshots, FixedStreams, LocalBackend
@@ -73,7 +76,8 @@ class Rig(LocalBackend):
 
     def nothing_is_left(self) -> bool:
         assert not any(self.pins.values()), self.pins
-        return self.queries.status()["queries"] == {"running": 0, "waiting": 0} and not self.queries._courses
+        free = {"running": 0, "waiting": 0, "open": 0}
+        return self.queries.status()["queries"] == free and not self.queries._courses
 
 
 class Fleet:
@@ -178,13 +182,101 @@ def test_a_task_that_fails_leaves_no_pins_of_the_others(
     assert rig.nothing_is_left() and len(rig.cancelled) == 1
 
 
-@pytest.mark.parametrize("method", ["updates", "pieces"])
-def test_a_caller_who_leaves_early_leaves_nothing(rig: Rig, method: str) -> None:
-    stream = getattr(rig.queries, method)("SELECT id FROM logs", None, "default", QueryOptions(update_s=0.0))
-    next(stream)
-    assert rig.queries.status()["queries"]["running"] == 1
-    stream.close()
-    assert rig.nothing_is_left() and len(rig.cancelled) == 1
+@pytest.mark.parametrize("kind", [UPDATES, PIECES])
+def test_a_caller_who_leaves_early_leaves_nothing(rig: Rig, kind: str) -> None:
+    options = QueryOptions(update_s=0.0, query_id="q")
+    assert rig.queries.begin(kind, "SELECT id FROM logs", None, "default", options, "c") is not None
+    assert rig.queries.status()["queries"] == {"running": 0, "waiting": 0, "open": 1}
+    assert rig.queries.cancel("default", "q")
+    assert rig.nothing_is_left() and len(set(rig.cancelled)) == 1
+    with pytest.raises(BudgetExceeded, match="cancelled"):
+        rig.queries.take("default", "c")
+
+
+# --- results that are taken part by part ------------------------------------------------------------------------------
+
+
+def opened(rig: Rig, cursor: str, tenant: str = "default", kind: str = PIECES, **options: Any) -> pa.Table:
+    return rig.queries.begin(kind, "SELECT id FROM logs", None, tenant, QueryOptions(**options), cursor)
+
+
+@pytest.mark.parametrize("kind", [UPDATES, PIECES])
+def test_all_parts_are_taken_once_and_then_there_are_none(rig: Rig, kind: str) -> None:
+    parts = [opened(rig, "c", kind=kind, update_s=0.0)]
+    while (part := rig.queries.take("default", "c")) is not None:
+        parts.append(part)
+    tables = parts if kind == PIECES else [parts[-1].table]
+    assert sum(table.num_rows for table in tables) == ROWS and len(parts) > 1
+    assert rig.nothing_is_left()
+    with pytest.raises(UnknownOutcome, match="run the query again"):
+        rig.queries.take("default", "c")
+
+
+def test_takers_who_stay_away_keep_nobody_from_asking(rig: Rig) -> None:
+    for number in range(TENANT_CURSORS_MAX):
+        opened(rig, f"c{number}")
+    assert rig.ask(COUNT).table["c"].to_pylist() == [ROWS]
+    assert rig.queries.take("default", "c0") is not None
+
+
+def test_who_stays_away_longest_makes_room_for_others_and_is_told(rig: Rig) -> None:
+    for number in range(TENANT_CURSORS_MAX):
+        opened(rig, f"c{number}")
+        rig.clock.advance(0.1)
+    with pytest.raises(Overloaded, match="16 results of tenant 'default'"):
+        opened(rig, "too many")
+    opened(rig, "c0", tenant="other")  # whom this is nothing to
+    rig.clock.advance(CURSOR_IDLE_S)
+    rig.queries.take("default", "c0")
+    opened(rig, "one more")
+    with pytest.raises(BudgetExceeded, match=r"no rows were taken for \d+ s while others") as caught:
+        rig.queries.take("default", "c1")
+    assert caught.value.budget == "taking" and len(rig.cancelled) == 1
+    assert rig.queries.take("default", "c2") is not None
+    with pytest.raises(UnknownOutcome):
+        rig.queries.take("other", "c2")  # a name is its tenant's
+
+
+def test_a_result_whose_time_is_over_is_let_go_of_though_nobody_comes(rig: Rig) -> None:
+    opened(rig, "c", timeout_s=5.0)
+    rig.clock.advance(5.1)
+    assert rig.queries.status()["queries"]["open"] == 0 and rig.nothing_is_left()
+    with pytest.raises(BudgetExceeded, match="its rows were taken") as caught:
+        rig.queries.take("default", "c")
+    assert caught.value.budget == "seconds"
+
+
+def test_a_part_that_did_not_get_its_turn_may_be_asked_for_again(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = opened(rig, "c")
+    with monkeypatch.context() as patch:
+        full = Admission(0, 0, 0)
+        patch.setattr(rig.queries, "_admission", full)
+        with pytest.raises(Overloaded):
+            rig.queries.take("default", "c")
+    rows = first.num_rows
+    while (part := rig.queries.take("default", "c")) is not None:
+        rows += part.num_rows
+    assert rows == ROWS
+
+
+def test_a_part_that_fails_ends_the_result_though_it_says_overloaded(rig: Rig) -> None:
+    def refuse(worker: str, task: Task) -> None:
+        raise Overloaded("busy", retry_after=0.1)
+
+    parts = [opened(rig, "c")]
+    rig.starting = refuse
+    with pytest.raises(MalamuteError):
+        while True:
+            parts.append(rig.queries.take("default", "c"))
+            assert parts[-1] is not None, "a result that failed looks complete"
+    assert rig.nothing_is_left()
+
+
+def test_two_who_take_the_same_part_are_told(rig: Rig) -> None:
+    opened(rig, "c")
+    with rig.queries._cursors.taking("default", "c"), pytest.raises(InvalidRequest, match="one after the other"):
+        rig.queries.take("default", "c")
+    assert rig.queries.take("default", "c") is not None
 
 
 @pytest.mark.parametrize("sql", ["SELECT count(*) FROM logs WHERE nope(id)", "SELECT id + [1] FROM logs", "SELECT ("])

@@ -13,7 +13,7 @@ import ray
 
 from actors.errors import send, unwrap
 from core.clock import Clock
-from core.errors import MalamuteError, Overloaded
+from core.errors import MalamuteError, Overloaded, Unavailable
 from core.limits import ACK_WAIT_S_MAX, STATUS_WAIT_S_MAX
 from query.attempt import Attempt, Attempted
 from query.fragment import Leaf, LeafResult
@@ -22,11 +22,15 @@ from query.tasks import Task, reader_worker, shard_worker
 
 
 class RayBackend:
-    """The shard and reader actors of a deployment, by their names as workers. No shards before serve()."""
+    """The shard and reader actors of a deployment, by their names as workers. No shards before serve().
 
-    def __init__(self, deployment: str, namespace: str, readers: int, clock: Clock) -> None:
+    It also has `compactors`, of which only the status is asked.
+    """
+
+    def __init__(self, deployment: str, namespace: str, readers: int, compactors: int, clock: Clock) -> None:
         self.shards: tuple[int, ...] = ()
         self.readers = tuple(reader_worker(number) for number in range(readers))
+        self._compactors = tuple(f"compactor-{number}" for number in range(compactors))
         self._deployment = deployment
         self._namespace = namespace
         self._clock = clock
@@ -96,12 +100,20 @@ class RayBackend:
         return sum(unwrap(ref, timeout_s, f"flush on {shard}") for shard, ref in refs)
 
     def status(self) -> dict[str, list[dict[str, Any]]]:
-        """The numbers of every shard and reader; one that does not answer says why."""
+        """The numbers of every shard, reader and compactor; one that does not answer says why."""
         numbers = self.shards
         asked = {worker: _ask_status(self.handles[worker]) for worker in (*map(shard_worker, numbers), *self.readers)}
+        merging = [self._ask_compactor(worker) for worker in self._compactors]
         shards = [_status(asked[shard_worker(number)], "shard", number) for number in numbers]
         readers = [_status(asked[worker], "reader", number) for number, worker in enumerate(self.readers)]
-        return {"shards": shards, "readers": readers}
+        compactors = [_status(ref, "compactor", number) for number, ref in enumerate(merging)]
+        return {"shards": shards, "readers": readers, "compactors": compactors}
+
+    def _ask_compactor(self, worker: str) -> Any:
+        try:
+            return _ask_status(self._actor(worker))
+        except ValueError:
+            return Unavailable("it is not there (yet)")
 
     def _tell(self, worker: str, method: str, query_id: str) -> None:
         # A worker that is that busy lets go by itself when the query's time is over.
@@ -147,7 +159,7 @@ def _ask_status(handle: Any) -> Any:
 
 def _status(ref: Any, kind: str, number: int) -> dict[str, Any]:
     try:
-        if isinstance(ref, Overloaded):
+        if isinstance(ref, MalamuteError):
             raise ref
         answer: dict[str, Any] = unwrap(ref, STATUS_WAIT_S_MAX, f"status of {kind} {number}")
         return {kind: number, **answer}

@@ -21,7 +21,14 @@ from actors.work import make_worker, rows_of
 from core.append import Ack, AppendRequest, ProducerOpened
 from core.clock import SystemClock
 from core.errors import Fenced, MalamuteError
-from core.limits import ACTOR_CALLS_PENDING_MAX, FLUSH_POLL_S, FLUSH_RETRY_S, SHARD_APPENDS_MAX, SHARD_QUERIES_MAX
+from core.limits import (
+    ACTOR_CALLS_PENDING_MAX,
+    COMPACTION_LEASE_S,
+    FLUSH_POLL_S,
+    FLUSH_RETRY_S,
+    SHARD_APPENDS_MAX,
+    SHARD_QUERIES_MAX,
+)
 from core.placement import Placement
 from query.attempt import Attempt, Attempted, run_attempt
 from query.erase import offsets_found
@@ -137,8 +144,13 @@ class ShardActor:
 
     @ray.method(concurrency_group="control")
     def take_merge(self) -> Job | None:
-        """See storage.compaction_jobs.CompactionJobs.take."""
-        return self._spare_time.take()
+        """See storage.compaction_jobs.CompactionJobs.take: until it is renewed."""
+        return self._spare_time.take(COMPACTION_LEASE_S)
+
+    @ray.method(concurrency_group="control")
+    def renew_merge(self, name: str) -> bool:
+        """See storage.compaction_jobs.CompactionJobs.renew."""
+        return self._spare_time.renew(name)
 
     @ray.method(concurrency_group="control")
     def finish_merge(self, replacement: Replacement) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from core.clock import Clock
 from core.errors import Unavailable
-from core.limits import COMPACTION_LOOK_S, COMPACTION_POLL_S, DELETE_STEP_S
+from core.limits import COMPACTION_LOOK_S, COMPACTION_MERGE_S_MAX, COMPACTION_POLL_S, DELETE_STEP_S
 from storage.compaction import Job, carry_out
 from storage.compaction_jobs import CompactionJobs
 from storage.compaction_pace import Pace, Stopped
@@ -82,10 +82,14 @@ class SpareTime:
         except Stopped as error:
             raise Unavailable("the shard is about to end: try again") from error
 
-    def take(self) -> Job | None:
+    def take(self, lease_s: float) -> Job | None:
         """See CompactionJobs.take; None while the shard does not serve."""
         shard = self._host.serving
-        return None if shard is None or self._stopping.is_set() else self._jobs.take(shard)
+        return None if shard is None or self._stopping.is_set() else self._jobs.take(shard, lease_s)
+
+    def renew(self, name: str) -> bool:
+        """See CompactionJobs.renew."""
+        return self._jobs.renew(name)
 
     def finish(self, replacement: Replacement) -> bool:
         """See CompactionJobs.finish; False while the shard does not serve."""
@@ -104,7 +108,7 @@ class SpareTime:
     def _loop(self) -> None:
         while not self._stopping.wait(COMPACTION_POLL_S):
             self._collect()
-            while self._merges_itself and (job := self.take()) is not None:
+            while self._merges_itself and (job := self.take(COMPACTION_MERGE_S_MAX)) is not None:
                 self._merge(job)
 
     def _merge(self, job: Job) -> None:

@@ -1,8 +1,8 @@
-"""Owns how compaction is said in `malamute status`. Decides nothing."""
+"""Owns how compaction and compactors are said in `malamute status`. Decides nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -38,3 +38,25 @@ def compaction_lines(compaction: Mapping[str, Any]) -> Iterator[Text]:
         said = ", ".join(f"{count_text(count)} {what}" for what, count in troubles.items() if count)
         style = BAD if troubles["failed"] else FAINT
         yield Text(f"compaction: {said}; the last: {compaction['last_compaction_error']}", style)
+
+
+def compactor_lines(compactors: Sequence[Mapping[str, Any]]) -> Iterator[Text]:
+    """What the compactors are at, a line for all of them and one for each that does not answer; nothing without any."""
+    if not compactors:
+        return
+    answered = [one for one in compactors if one.get("state") != "unavailable"]
+    total = {name: sum(one[name] for one in answered) for name in ("merges", "refused", "failed")}
+    did = ", ".join(f"{count_text(count)} {name}" for name, count in total.items() if count or name == "merges")
+    at_work = [one for one in answered if one["merging"]]
+    text = Text(f"compactors: {len(at_work)} of {len(compactors)} at work; {did}")
+    for one in at_work:
+        merging = one["merging"]
+        what = f"{merging['segments']} segments of {merging['tenant']}/{merging['stream']} of shard {merging['shard']}"
+        rows, since = short_text(merging["rows"]), seconds_text(merging["s"])
+        text.append(f"; compactor {one['compactor']}: {what}, {rows} events, for {since}", FAINT)
+    yield text
+    for one in compactors:
+        if one.get("state") == "unavailable":
+            yield Text(f"compactor {one['compactor']} does not answer: {one['reason']}", BAD)
+        elif one["last_error"]:
+            yield Text(f"compactor {one['compactor']} failed at last: {one['last_error']}", BAD)

@@ -30,6 +30,14 @@ class Status:
         return list(self._numbers["readers"])
 
     @property
+    def compactors(self) -> list[dict[str, Any]]:
+        """One dict per compactor actor: pid, node, memory, merging (the merge it carries out), merges, refused, failed.
+
+        What shards merge, by themselves or by compactors, is in `compaction`.
+        """
+        return list(self._numbers["compactors"])
+
+    @property
     def keeper(self) -> dict[str, Any]:
         """Since the coordinator began: shards `ended` because they hung, `moved` to their disks; the last `failure`."""
         return dict(self._numbers["coordinator"]["keeper"])
@@ -94,7 +102,7 @@ class Status:
         error and hedges of late reads.
         """
         total: Counter[str] = Counter()
-        for process in (self._numbers["coordinator"], *self.shards, *self.readers, self.scrub):
+        for process in (self._numbers["coordinator"], *self.shards, *self.readers, *self.compactors, self.scrub):
             total.update(process.get("requests", {}))
         return dict(total)
 

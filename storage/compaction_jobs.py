@@ -1,8 +1,8 @@
 """Owns which merges of a shard are given out, and what became of them: leases in memory, so that no two do the same.
 
 A lease is a hint: what counts is that a replacement is refused when an input is gone or the shard has another owner. It
-ends when the merge is proposed or given up, or after a time; what is proposed later is refused, because its
-files may be deleted by then.
+ends when the merge is proposed or given up, when it is not renewed, or after a time; what is proposed later is refused,
+because its inputs may be another's by then, or its files deleted.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final
 from core.clock import Clock
 from core.errors import MalamuteError, Unavailable
 from core.ids import ShardId
-from core.limits import COMPACTION_LEASE_S, COMPACTION_LOOK_S, COMPACTION_RETRY_S
+from core.limits import COMPACTION_LEASE_S, COMPACTION_LOOK_S, COMPACTION_MERGE_S_MAX, COMPACTION_RETRY_S
 from storage.compaction import Job, discard
 from storage.compaction_plan import CompactionRules, Merge, Planner, WindowKey, by_window
 from storage.keys import number_beside, origin_of
@@ -74,8 +74,8 @@ class CompactionJobs:
         self._planned = _Plan()
         self._counters = _Counters()
 
-    def take(self, shard: Shard) -> Job | None:
-        """The next merge of `shard`, leased to the caller; None when there is none.
+    def take(self, shard: Shard, lease_s: float = COMPACTION_MERGE_S_MAX) -> Job | None:
+        """The next merge of `shard`, leased to the caller for `lease_s`; None when there is none.
 
         What cannot be planned, as the catalog does not answer, is planned again after a while.
         """
@@ -92,8 +92,17 @@ class CompactionJobs:
             if not merges:
                 return None
             job = _job(shard, manifest.epoch, merges.pop(0))
-            self._leases[job.name] = _Lease(job, now_s + COMPACTION_LEASE_S, now_s)
+            self._leases[job.name] = _Lease(job, now_s + lease_s, now_s)
             return job
+
+    def renew(self, name: str) -> bool:
+        """Go on with the lease on a job, from now on for COMPACTION_LEASE_S; False when it has ended."""
+        with self._lock:
+            lease, now_s = self._leases.get(name), self._clock.steady_s()
+            if lease is None:
+                return False
+            lease.until_s = min(now_s + COMPACTION_LEASE_S, lease.began_s + COMPACTION_MERGE_S_MAX)
+            return now_s < lease.until_s
 
     def finish(self, shard: Shard, replacement: Replacement) -> bool:
         """Propose what a job came to; returns whether it was published. What was not is deleted.

@@ -9,7 +9,7 @@ from typing import Any
 from core.clock import SystemClock
 from malamute.commands.store import Choice, open_store
 from malamute.display import bytes_text, count_text, output, remarks, results, shards_table
-from malamute.display_compaction import compaction_lines
+from malamute.display_compaction import compaction_lines, compactor_lines
 from malamute.display_scrub import scrub_lines
 from malamute.status import Status
 from storage.object_requests import KINDS
@@ -39,6 +39,8 @@ def run(choice: Choice, as_json: bool) -> bool:
         for text in erasing_texts(status):
             out.print(text, soft_wrap=True, markup=False)
         for line in compaction_lines(status.compaction):
+            out.print(line, soft_wrap=True)
+        for line in compactor_lines(status.compactors):
             out.print(line, soft_wrap=True)
         for line in scrub_lines(status.scrub, SystemClock().now_us()):
             out.print(line, soft_wrap=True)

@@ -34,9 +34,18 @@ def test_a_few_dozen_segments_become_one_and_every_answer_is_the_same(ray_sessio
         assert shard["segments"] == 1, shard["compaction"]
         assert shard["compaction"]["compactions"] == 1
         assert shard["compaction"]["garbage_waiting"] == COMPACTION_INPUTS_MAX
+        wanted = [(1, events, None, 0)] * compactors
+        while (told := compactors_of(store)) != wanted and time.monotonic() < until_s:
+            time.sleep(0.1)  # the shard tells of the merge a moment before its compactor
+        assert told == wanted
         assert answer(store) == (events, events * (events - 1) // 2, 3)
 
 
 def answer(store: malamute.Client) -> tuple[int, int, int]:
     row = store.sql(QUESTION, cache=False).to_arrow().to_pylist()[0]
     return row["c"], int(row["s"]), row["w"]
+
+
+def compactors_of(store: malamute.Client) -> list[tuple[int, int, object, int]]:
+    told = store.status().compactors
+    return [(one["merges"], one["rows"], one["merging"], one["failed"]) for one in told]

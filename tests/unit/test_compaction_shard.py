@@ -10,7 +10,7 @@ import pytest
 
 from core.clock import ManualClock
 from core.errors import InvariantViolation, MalamuteError, Unavailable, UnknownOutcome
-from core.limits import MANIFEST_VERSIONS_KEPT
+from core.limits import COMPACTION_LEASE_S, COMPACTION_MERGE_S_MAX, COMPACTION_RENEW_S, MANIFEST_VERSIONS_KEPT
 from storage.compaction_jobs import CompactionJobs
 from storage.keys import index_key, manifest_key, segments_prefix
 from storage.manifest import ManifestStore
@@ -181,6 +181,50 @@ def test_a_replacement_of_another_epoch_or_without_a_lease_is_refused() -> None:
     life.clock.advance(10_000)
     life.compaction.jobs.take(life.shard)
     refused(life, merged)
+
+
+def test_a_lease_that_is_not_renewed_ends_and_its_inputs_are_given_out_again() -> None:
+    life = Life()
+    life.flush(3)
+    jobs, compaction = life.compaction.jobs, life.compaction
+    dead = jobs.take(life.shard, COMPACTION_LEASE_S)
+    assert dead is not None
+    life.clock.advance(COMPACTION_LEASE_S - 1)
+    assert jobs.take(life.shard, COMPACTION_LEASE_S) is None
+    life.clock.advance(1)
+    other = jobs.take(life.shard, COMPACTION_LEASE_S)
+    assert other is not None and other.merge == dead.merge and other.name != dead.name
+    assert not jobs.renew(dead.name)  # should it only have been slow, it knows at once
+    refused(life, compaction.merged(dead))  # or, that late, when it proposes
+    assert jobs.finish(life.shard, compaction.merged(other))
+    refused(life, compaction.merged(replace(dead, numbers=(life.shard.new_number(),))))
+    life.check()
+
+
+def test_a_lease_that_is_renewed_goes_on_for_as_long_as_a_merge_may_take() -> None:
+    life = Life()
+    life.flush(3)
+    jobs = life.compaction.jobs
+    job = jobs.take(life.shard, COMPACTION_LEASE_S)
+    assert job is not None
+    for _ in range(int(COMPACTION_MERGE_S_MAX / COMPACTION_RENEW_S) - 1):
+        life.clock.advance(COMPACTION_RENEW_S)
+        assert jobs.renew(job.name)
+        assert jobs.take(life.shard, COMPACTION_LEASE_S) is None
+    life.clock.advance(COMPACTION_RENEW_S)
+    assert not jobs.renew(job.name)
+    assert jobs.take(life.shard, COMPACTION_LEASE_S) is not None
+
+
+def test_a_slow_compactor_whose_merge_nobody_else_got_may_still_propose_it() -> None:
+    life = Life()
+    life.flush(3)
+    job = life.compaction.jobs.take(life.shard, COMPACTION_LEASE_S)
+    assert job is not None
+    life.clock.advance(2 * COMPACTION_LEASE_S)
+    assert life.compaction.jobs.renew(job.name)
+    assert life.compaction.jobs.finish(life.shard, life.compaction.merged(job))
+    life.check()
 
 
 def test_rows_that_do_not_match_are_an_invariant_violation() -> None:

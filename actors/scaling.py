@@ -62,6 +62,7 @@ class Scaling:
         self._autoscaler = Autoscaler(autoscale.rules, template.config.memtable_bytes_max, clock)
         self._wake = threading.Event()
         self._failure: str | None = None
+        self._last: dict[str, Any] | None = None  # the last change that automatic scaling began
         self.placements = self._first_look()
 
     def _first_look(self) -> Placements:
@@ -107,8 +108,12 @@ class Scaling:
         return last_word(self._objects, self._clock, self.placements, shard, request)
 
     def status(self) -> dict[str, Any]:
-        """The placement in force, the next one, how far it is, and what keeps it from going on."""
-        return {**_told(self.placements), "failure": self._failure}
+        """The placement in force, the next one, how far it is, and what keeps it from going on; in `automatic` whether
+        the number changes by itself, what is decided now, and the last change of this process that it began.
+        """
+        decided = self._autoscaler.decide(self.placements.current.shards)
+        automatic = {"enabled": self._autoscale.enabled, **asdict(decided), "last": self._last}
+        return {**_told(self.placements), "failure": self._failure, "automatic": automatic}
 
     # --- storage.scaling.Shards -----------------------------------------------------------------------------------
 
@@ -162,6 +167,7 @@ class Scaling:
                 decision = self._autoscaler.decide(current)
                 if self._autoscale.enabled and not self.placements.moving and decision.shards != len(current):
                     self._store.begin(decision.shards)
+                    self._last = {**asdict(decision), "at_us": self._clock.now_us()}
                     self._wake.set()
             except Exception as error:
                 self._failure = f"{type(error).__name__}: {error}"  # shown in status(), and decided again

@@ -59,15 +59,22 @@ def _streamed(client: malamute.Client, details: dict[str, Any]) -> list[dict[str
         Path(f"/proc/{pid}/clear_refs").write_text("5")  # the peak begins anew, see proc(5)
         before[name] = _private_bytes(pid)
     peaks = dict(before)
+    by_million: list[dict[str, int]] = []  # the peaks until then
     started, rows = time.perf_counter(), 0
     for batch in client.sql_batches("SELECT timestamp, service, host, duration_ms, message FROM logs"):
         rows += batch.num_rows
         peaks = {name: max(peaks[name], _private_bytes(pid)) for name, pid in pids.items()}
+        if rows >= 1_000_000 * (len(by_million) + 1):
+            by_million.append(peaks)
     seconds = time.perf_counter() - started
-    details["streamed"] = {"rows": rows, "seconds": seconds, "before": before, "peaks": peaks}
+    details["streamed"] = {
+        "rows": rows, "seconds": seconds, "before": before, "peaks": peaks, "by_million": by_million
+    }  # fmt: skip
+    third = by_million[len(by_million) // 3]
     return [
         value("rows streamed to a client", rows / seconds / 1e6, "M rows/s"),
         *(value(f"streaming {rows:,} rows: memory more, {n}", (peaks[n] - before[n]) / 2**20, "MiB") for n in pids),
+        *(value(f"of it after the first third, {n}", (peaks[n] - third[n]) / 2**20, "MiB") for n in pids),
     ]
 
 

@@ -34,6 +34,8 @@ def run(choice: Choice, as_json: bool) -> bool:
         if status.requests:
             out.print(_requests_text(status), soft_wrap=True)
         out.print(placement_text(status.placement), soft_wrap=True, markup=False)
+        for text in automatic_texts(status.placement["automatic"]):
+            out.print(text, soft_wrap=True, markup=False)
         for text in keeper_texts(status.keeper):
             out.print(text, soft_wrap=True, markup=False)
         for text in erasing_texts(status):
@@ -77,6 +79,14 @@ def placement_text(placement: Mapping[str, Any]) -> str:
         following = ", ".join(map(str, placement["next"]["shards"]))
         text += f"; changing to {following} ({placement['state']})"
     return text if placement["failure"] is None else f"{text}; it does not go on: {placement['failure']}"
+
+
+def automatic_texts(automatic: Mapping[str, Any]) -> Iterator[str]:
+    """What automatic scaling is at, and what it did last; nothing where it is off."""
+    if automatic["enabled"]:
+        yield f"automatic scaling: {automatic['reason']}"
+        if (last := automatic["last"]) is not None:
+            yield f"its last change, to {last['shards']} shards: {last['reason']}"
 
 
 def _requests_text(status: Status) -> str:

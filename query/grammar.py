@@ -118,9 +118,10 @@ class Parser(Operators):
         return super()._parse_bracket(this)
 
     def _parse_type(self, parse_interval: bool = True, fallback_to_identifier: bool = False) -> exp.Expr | None:
-        typed = self._curr.token_type in self.TYPE_TOKENS
+        first = self._curr
         parsed = super()._parse_type(parse_interval, fallback_to_identifier)
-        return _type_first(parsed) if typed and isinstance(parsed, exp.Cast) else parsed
+        typed = first.token_type in self.TYPE_TOKENS
+        return _type_first(parsed, first.text.lower()) if typed and isinstance(parsed, exp.Cast) else parsed
 
     def _parse_primary(self) -> exp.Expr | None:
         if self._match_pair(TokenType.DOT, TokenType.NUMBER):
@@ -207,10 +208,12 @@ def _is_word(node: Any, word: str) -> bool:
     return isinstance(node, exp.Identifier) and not node.quoted and node.name.casefold() == word
 
 
-def _type_first(cast: exp.Cast) -> exp.Expr:
-    """`DATE '…'::x` as a cast of a date to x, where `cast` is one of `'…'::x` to a date."""
+def _type_first(cast: exp.Cast, first: str) -> exp.Expr:
+    """`DATE '…'::x` as a cast of a date to x, where `cast` is one of `'…'::x` to a date; it begins with `first`."""
     literal: Any = cast.this
     while isinstance(literal, (exp.Cast, exp.Bracket, exp.Dot, exp.Anonymous)):
+        if isinstance(literal, exp.Anonymous) and literal.name.lower() == first:
+            return cast  # a call of a function that is named like a type: range(3)::x
         literal = literal.expressions[0] if isinstance(literal, exp.Anonymous) else literal.this
     if literal is cast.this or not isinstance(literal, exp.Literal):
         return cast

@@ -458,6 +458,7 @@ SELECT service ~ 'w', service !~ 'w', service SIMILAR TO 'w.*', service GLOB 'w*
 SELECT upper(mixed -> 'k') AS u, max(mixed ->> '$.k[1]') AS m FROM logs WHERE mixed LIKE '{%' GROUP BY 1 ORDER BY 1
 SELECT json_array_length(mixed -> '$.k') AS n FROM logs WHERE mixed LIKE '{%' AND id < 99 ORDER BY id
 SELECT TIMESTAMP '2026-01-01 12:00:00'::DATE AS d, DATE '2026-01-01'::VARCHAR AS v, DATE '2026-01-05' - DATE '2026-01-01' AS n
+SELECT range(3)::VARCHAR[] AS a, range(3)[2]::VARCHAR AS b, range(2).len()::VARCHAR AS c, date('2026-01-01')::VARCHAR AS d
 SELECT service.upper() || '!' AS u FROM logs WHERE id < 3 ORDER BY id
 SELECT service || level.upper() AS u FROM logs WHERE id < 3 ORDER BY id
 SELECT id FROM logs WHERE a.b.c.d.e.starts_with('deep') ORDER BY id LIMIT 3

@@ -9,7 +9,7 @@ import pyarrow as pa
 from query.dialect import quote
 from query.executor import Executor, Session
 from query.fragment import PARTIAL_AGGREGATE, TOP_N, WHOLE, DistributedPlan, LeafResult
-from query.worker import Worker, bounded, too_much
+from query.worker import Worker, bounded, too_large, too_much
 from storage.snapshot import Segment
 
 
@@ -35,6 +35,11 @@ def run_merge(
     if plan.kind == WHOLE:
         ((merged,),) = (result.tables for result in results)
         return _named(merged, plan)
+    if plan.piecewise and not any(plan.casts[0]):  # the engine would only copy the rows
+        rows = pa.concat_tables([result.tables[0] for result in results])
+        if rows.nbytes > executor.memory_bytes:
+            raise too_large(executor.memory_bytes)
+        return _named(rows, plan)
     with executor.session(seconds=seconds, query_id=query_id) as session:
         for position, name in enumerate(plan.inputs):
             table = pa.concat_tables([result.tables[position] for result in results])

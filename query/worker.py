@@ -280,12 +280,17 @@ def bounded(session: Session, sql: str, bytes_max: int) -> pa.Table:
     """The rows of a query itself. Raises BudgetExceeded when they take more than `bytes_max` bytes."""
     table = session.bounded_table(sql, bytes_max)
     if table is None:
-        raise BudgetExceeded(
-            f"the result takes more than the {bytes_max} bytes that a query may use: select less, or read it in pieces "
-            "with sql_batches()",
-            budget="memory",
-        )
+        raise too_large(bytes_max)
     return table
+
+
+def too_large(bytes_max: int) -> BudgetExceeded:
+    """The error of a query whose rows take more than the `bytes_max` bytes that it may use."""
+    return BudgetExceeded(
+        f"the result takes more than the {bytes_max} bytes that a query may use: select less, or read it in pieces "
+        "with sql_batches()",
+        budget="memory",
+    )
 
 
 def too_much(bytes_max: int | None) -> BudgetExceeded:

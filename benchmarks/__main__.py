@@ -18,6 +18,7 @@ BENCHMARKS = (
     "compaction",
     "compaction_ingest",
     "compaction_sim",
+    "manifest",
     "query",
     "budgets",
     "ray_client",

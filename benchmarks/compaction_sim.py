@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from benchmarks.record import store, value
@@ -127,18 +127,23 @@ class Simulation:
             self.seen.flushed_rows += rows
 
     def _add(self, day: int, rows: int, now_s: float) -> None:
-        window = self._windows.setdefault(day, _Window(day, self._rules))
+        window = self._windows.get(day)
+        if window is None:
+            window = self._windows[day] = _Window(day, self._rules)
         segment = self._segment(day, rows, 0, (), ())
         window.add(segment)
         window.changed_s = now_s
         self._count_files(1)
 
-    def _segment(self, day: int, rows: int, level: int, first: tuple[float, ...], last: tuple[float, ...]) -> Segment:
+    def _segment(
+        self, day: int, rows: int, level: int, first: tuple[float, ...], last: tuple[float, ...], offset: int = -1
+    ) -> Segment:
         number = next(self._numbers)
+        offset = number if offset < 0 else offset
         times = (day * DAY_US, (day + 1) * DAY_US)
         size = rows * EVENT_BYTES
         return Segment(
-            f"s{number}", "t", "logs", *times, rows, size, 0, *times, number, number, False, SORT_KEY, (), 0, 0,
+            f"s{number}", "t", "logs", *times, rows, size, 0, *times, offset, offset, False, SORT_KEY, (), 0, 0,
             level, first, last,
         )  # fmt: skip
 
@@ -161,8 +166,8 @@ class Simulation:
         for piece in range(merge.pieces):
             low, high = (first + (last - first) * (piece + part) / merge.pieces for part in (0.0, 1.0))
             keys = ((low,), (high - 1e-12,)) if merge.level else ((), ())
-            made = self._segment(window.day, merge.rows // merge.pieces, merge.level, *keys)
-            window.add(replace(made, first_offset=merge.inputs[0].first_offset))
+            rows, offset = merge.rows // merge.pieces, merge.inputs[0].first_offset
+            window.add(self._segment(window.day, rows, merge.level, *keys, offset))
         seen.merges += 1
         seen.copied_rows += merge.rows
         seen.files_written += merge.pieces

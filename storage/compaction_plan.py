@@ -157,7 +157,9 @@ def _tiers(segments: Sequence[Segment], rules: CompactionRules, cold: bool) -> l
         else:
             waiting += part
     if cold:
-        small = [segment for segment in segments if segment.level and rules.fill([segment]) < _FULL]
+        small = [
+            segment for segment in segments if segment.level and rules.fill_of(segment.rows, segment.bytes) < _FULL
+        ]
         waiting = sorted([*waiting, *small], key=lambda segment: segment.first_offset)
         return [*merges, *(_merge(part, 1, rules, cold) for part in _parts(waiting, rules) if len(part) > 1)]
     by_tier: dict[int, list[Segment]] = defaultdict(list)
@@ -175,7 +177,7 @@ def _merge(segments: Sequence[Segment], level: int, rules: CompactionRules, cold
 
 def _tier(segment: Segment, rules: CompactionRules) -> int:
     """The class of size: each holds segments so many times as large as those of the class below."""
-    return math.floor(math.log(max(rules.fill([segment]), 1e-9), rules.inputs_max))
+    return math.floor(math.log(max(rules.fill_of(segment.rows, segment.bytes), 1e-9), rules.inputs_max))
 
 
 def _parts(segments: Sequence[Segment], rules: CompactionRules) -> list[list[Segment]]:

@@ -13,6 +13,7 @@ import ray
 from actors.deleting import Deleting
 from actors.fleet import RayBackend
 from actors.keeper import Keeper
+from actors.memory import use_steady_allocator
 from actors.placement import ShardPlan
 from actors.retaining import Retaining
 from actors.scaling import AutoscalePlan, Scaling
@@ -63,6 +64,7 @@ class CoordinatorActor:
         scrub: ScrubPlan | None,
         autoscale: AutoscalePlan,
     ) -> None:
+        use_steady_allocator()
         self._config = config = template.config
         self._clock = SystemClock()
         objects = open_objects(config)

@@ -11,7 +11,8 @@ def use_steady_allocator() -> None:
     """Let Arrow allocate with jemalloc where the build has it.
 
     Batches are decoded, merged and freed in many threads. Measured on 2 cores with generated log events: 0.86 M
-    events/s with jemalloc, 0.48 M with the default mimalloc, which spends the difference in page faults.
+    events/s with jemalloc, 0.48 M with the default mimalloc, which spends the difference in page faults. A coordinator
+    that passes rows on stays at 80 MiB more than it began with; with mimalloc it goes on to 150.
     """
     if "jemalloc" in pa.supported_memory_backends():
         pa.set_memory_pool(pa.jemalloc_memory_pool())

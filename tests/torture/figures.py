@@ -14,6 +14,7 @@ from tests.torture import (
     model,
     replay_speed,
     retries,
+    scale_on_ray,
     snapshot_kills,
     sweeps,
 )
@@ -94,6 +95,14 @@ FIGURES: Final = (
         campaigns.changing_placements,
         2,
         "one process, no Ray",
+    ),
+    Figure(
+        "T17 on Ray",
+        "producers, reads and killed shards while the number of shards of a deployment changes",
+        scale_on_ray.course,
+        2,
+        "one machine; a seed chooses the changes and the kills, the machine their moment",
+        seeded=False,
     ),
     Figure("T17 ids", "events sent again under their ids, through crashes, against a model", campaigns.ids_sent_again),
     Figure("T18", "late writes of replaced owners", campaigns.late_owners),

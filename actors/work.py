@@ -22,6 +22,7 @@ from storage.deployment import (
     ShardConfig,
     data_directories,
     is_remote,
+    partial_segments,
     segment_files,
     segment_indexes,
     spill_directory,
@@ -47,7 +48,8 @@ def make_worker(config: ShardConfig, owner: str) -> Worker:
     if is_remote(config):
         openers = ThreadPoolExecutor(SEGMENTS_OPENED_AT_ONCE, thread_name_prefix="open segments")
     hot = HotColumns(HOT_COLUMNS_BYTES)
-    return Worker(executor, segment_files(config), segment_indexes(config), states, hot, openers)
+    parts = partial_segments(config)
+    return Worker(executor, segment_files(config), segment_indexes(config), states, hot, openers, parts)
 
 
 def rows_of(worker: Worker, plan: DistributedPlan, result: LeafResult, query_id: str) -> pa.Table:

@@ -21,6 +21,7 @@ BENCHMARKS = (
     "manifest",
     "query",
     "budgets",
+    "segment_parts",
     "ray_client",
     "shred",
     "kernels",

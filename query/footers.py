@@ -26,11 +26,6 @@ class Footer:
     rows: tuple[int, ...]
     column_bytes: dict[str, Any]
 
-    @property
-    def hides_row_numbers(self) -> bool:
-        """Whether a path of the stream is named like the engine's own row number, which it cannot see then."""
-        return any(name.casefold() == "file_row_number" for name in self.column_bytes)
-
     def bytes_of(self, names: set[str], groups: Any = slice(None)) -> int:
         """Compressed bytes of the columns `names` in the chosen row groups (a numpy index, all by default)."""
         return sum(int(self.column_bytes[name][groups].sum()) for name in names & self.column_bytes.keys())

@@ -15,6 +15,7 @@ from query.pruning import list_may_meet, may_meet, strings_may_meet
 from storage.segment_index import SegmentIndex, Zone
 from storage.snapshot import ColumnStats, Segment
 
+ROW_NUMBER: Final = "file_row_number"  # of the engine
 _PATHS_NAMED: Final = 3  # of a clause of words, for people
 _TIME: Final = "time"
 _ZONE_MAP: Final = "zone map"

@@ -16,6 +16,7 @@ from core.limits import (
     INDEX_CACHE_BYTES_DEFAULT,
     MEMTABLE_BYTES_MAX,
     MEMTABLE_BYTES_TARGET,
+    PARTS_CACHE_BYTES_DEFAULT,
     QUERY_SECONDS_DEFAULT,
     SEGMENT_CACHE_BYTES_DEFAULT,
     WAL_FILE_BYTES_TARGET,
@@ -27,6 +28,7 @@ from storage.keys import SHARDS_PREFIX
 from storage.object_wal import ObjectWalOptions
 from storage.objects import ObjectStore
 from storage.open_objects import open_object_store
+from storage.partial_segments import PartialSegments
 from storage.recovery import open_object_shard, open_shard
 from storage.segment_index import SegmentIndexes
 from storage.segment_reader import SegmentFiles
@@ -103,6 +105,7 @@ def _new_file_id() -> int:
 
 
 _segment_files: dict[tuple[str, str], SegmentFiles] = {}
+_partial_segments: dict[tuple[str, str], PartialSegments] = {}
 _lock = threading.Lock()
 
 
@@ -114,6 +117,21 @@ def segment_files(config: ShardConfig) -> SegmentFiles:
         if known is None:
             known = SegmentFiles(open_objects(config), directory, SEGMENT_CACHE_BYTES_DEFAULT, LocalFileSystem())
             _segment_files[(config.url, directory)] = known
+        return known
+
+
+def partial_segments(config: ShardConfig) -> PartialSegments | None:
+    """Parts of the deployment's segments: one for a process; None where all of them are local files."""
+    if not is_remote(config):
+        return None
+    files, directory = segment_files(config), _parts_directory(config)
+    with _lock:
+        known = _partial_segments.get((config.url, directory))
+        if known is None:
+            known = PartialSegments(
+                files, open_objects(config), directory, PARTS_CACHE_BYTES_DEFAULT, LocalFileSystem()
+            )
+            _partial_segments[(config.url, directory)] = known
         return known
 
 
@@ -135,10 +153,14 @@ def spill_directory(config: ShardConfig, owner: str) -> str:
 
 
 def data_directories(config: ShardConfig) -> list[str]:
-    """Where the files lie that segment_files() names, of all shards: nothing else is read by queries."""
+    """Where the files lie that segment_files() and partial_segments() name: nothing else is read by queries."""
     segments = open_objects(config).local_path(SHARDS_PREFIX.rstrip("/"))
-    return [segments or _segments_directory(config)]
+    return [segments] if segments else [_segments_directory(config), _parts_directory(config)]
 
 
 def _segments_directory(config: ShardConfig) -> str:
     return f"{config.cache_directory}/segments"
+
+
+def _parts_directory(config: ShardConfig) -> str:
+    return f"{config.cache_directory}/parts"

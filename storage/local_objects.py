@@ -9,12 +9,22 @@ from __future__ import annotations
 import contextlib
 import errno
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import PurePosixPath
 
 from core.errors import NotFound, Unavailable, UnknownOutcome
 from storage.fs import FileSystem
-from storage.objects import TEMPORARY_PREFIX, AlreadyExists, Data, Listing, ObjectInfo, check_key, check_prefix, views
+from storage.objects import (
+    TEMPORARY_PREFIX,
+    AlreadyExists,
+    Data,
+    Listing,
+    ObjectInfo,
+    Range,
+    check_key,
+    check_prefix,
+    views,
+)
 
 
 def random_token() -> str:
@@ -114,6 +124,9 @@ class LocalObjectStore:
             return self._fs.read_range(self.local_path(key), start, length)
         except OSError as error:
             raise _read_error(key, error) from error
+
+    def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+        return [self.get_range(key, start, length) for start, length in ranges]
 
     def list(self, prefix: str, after: str | None = None) -> Listing:
         found: Listing = []

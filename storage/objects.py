@@ -6,7 +6,7 @@ directory (local_objects.py) and on S3, GCS and Azure (remote_objects.py) alike.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -37,6 +37,7 @@ class ObjectInfo:
 
 
 Listing = list[ObjectInfo]
+Range = tuple[int, int]  # where it begins, and how many bytes it has
 
 
 class ObjectStore(Protocol):
@@ -62,6 +63,10 @@ class ObjectStore(Protocol):
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """Up to `length` bytes from `start`; fewer only at the end of the object."""
+        ...
+
+    def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+        """The bytes of each range, all of which the object has; one request for each."""
         ...
 
     def list(self, prefix: str, after: str | None = None) -> Listing:

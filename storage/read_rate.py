@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from core.clock import Clock
 from storage.fs import LocalFileSystem
-from storage.objects import ObjectStore
+from storage.objects import ObjectStore, Range
 from storage.verify_wal import ReadOnlyObjects
 
 
@@ -48,6 +48,11 @@ class PacedObjects(ReadOnlyObjects):
         data = super().get_range(key, start, length)
         self._rate.took(len(data))
         return data
+
+    def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+        pieces = super().get_ranges(key, ranges)
+        self._rate.took(sum(map(len, pieces)))
+        return pieces
 
 
 class PacedFileSystem(LocalFileSystem):

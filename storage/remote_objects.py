@@ -36,7 +36,7 @@ from storage.object_requests import (
     RETRIES,
 )
 from storage.object_traffic import Traffic, plain_traffic
-from storage.objects import AlreadyExists, Data, Listing, ObjectInfo, check_key, check_prefix, joined
+from storage.objects import AlreadyExists, Data, Listing, ObjectInfo, Range, check_key, check_prefix, joined
 
 _ERROR_CHARACTERS_MAX: Final = 300
 # Query strings may hold signatures.
@@ -186,6 +186,18 @@ class RemoteObjectStore:
             return bytes(obstore.get_range(self._store, key, start=start, length=wanted).to_bytes())
 
         return self._retry("read", key, read)
+
+    def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+        check_key(key)
+
+        def read() -> Sequence[bytes]:
+            self._count(GET, len(ranges))
+            starts, lengths = [start for start, _ in ranges], [length for _, length in ranges]
+            pieces = obstore.get_ranges(self._store, key, starts=starts, lengths=lengths, coalesce=0)
+            self._count(BYTES_READ, sum(lengths))
+            return [piece.to_bytes() for piece in pieces]
+
+        return self._retry("read", key, read) if ranges else []
 
     def list(self, prefix: str, after: str | None = None) -> Listing:
         check_prefix(prefix)

@@ -49,6 +49,8 @@ class SegmentIndex:
 
     def __init__(self, contents: IndexContents) -> None:
         self.rows: Final = contents.rows
+        self.names: Final = tuple(column.name for column in contents.columns)  # in the order of the file
+        self.chunks: Final = contents.chunks
         self._columns: Final[dict[str, ColumnIndex]] = {column.name: column for column in contents.columns}
 
     def may_hold_tokens(self, column: str, tokens: Sequence[str]) -> npt.NDArray[np.bool_]:

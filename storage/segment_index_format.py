@@ -11,8 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import google_crc32c
+import numpy as np
 
 from core.errors import Corrupt
+from storage.column_chunks import ColumnChunks
 from storage.envelope import seal, unseal
 from storage.string_zone_maps import TRANSITIONS_MAX, decode_string_zone_map
 from storage.token_blooms import BLOCK_BYTES
@@ -25,6 +27,7 @@ FORMAT_VERSION: Final = 1
 # Keys of the header that releases before them pass over, and fields of ColumnIndex.
 _LISTS: Final = "lists"
 _STRING_ZONES: Final = "string_zones"
+_CHUNKS: Final = "chunks"
 _LISTED_TYPES: Final[tuple[set[type], ...]] = (set(), {int}, {str})
 _STRING_ZONE_BYTES_MAX: Final = 2 * TRANSITIONS_MAX + 1
 
@@ -54,10 +57,14 @@ class ColumnIndex:
 
 @dataclass(frozen=True, slots=True)
 class IndexContents:
-    """Everything an index says: the rows of each row group, in the order of the file, and the columns."""
+    """Everything an index says: the rows of each row group and the columns, in the order of the file.
+
+    `chunks` None: nothing is said of its bytes.
+    """
 
     rows: tuple[int, ...]
     columns: tuple[ColumnIndex, ...]
+    chunks: ColumnChunks | None = None
 
 
 def encode_index(contents: IndexContents) -> bytes:
@@ -74,6 +81,8 @@ def encode_index(contents: IndexContents) -> bytes:
         parts = [(number, getattr(column, key)) for number, column in enumerate(contents.columns)]
         if any(known for _, known in parts):
             header[key] = [(number, known) for number, known in parts if known]
+    if contents.chunks is not None:
+        header[_CHUNKS] = _pack_chunks(contents.chunks)
     return seal(MAGIC, FORMAT_VERSION, header) + filters
 
 
@@ -100,7 +109,8 @@ def decode_index(data: bytes, what: str = "index") -> IndexContents:
             columns[number] = replace(columns[number], lists=tuple(map(_list, lists)))
         for number, zones in _unpack_parts(header, _STRING_ZONES, columns):
             columns[number] = replace(columns[number], string_zones=tuple(map(_string_zone, zones)))
-        return IndexContents(rows, tuple(columns))
+        chunks = _unpack_chunks(header[_CHUNKS], len(rows), len(columns)) if _CHUNKS in header else None
+        return IndexContents(rows, tuple(columns), chunks)
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise Corrupt(f"{what} has a header of an unexpected shape: {error!r}") from error
 
@@ -142,6 +152,16 @@ def _unpack_parts(header: dict[str, Any], key: str, columns: Sequence[ColumnInde
     if any(not isinstance(parts, list) or len(parts) != len(columns[number].values) for number, parts in found):
         raise ValueError(f"{key} of another number of row groups than the columns have")
     return found
+
+
+def _pack_chunks(chunks: ColumnChunks) -> tuple[bytes, bytes, int]:
+    return chunks.bytes.astype("<u4").tobytes(), chunks.crc32c.astype("<u4").tobytes(), chunks.tail_crc32c
+
+
+def _unpack_chunks(packed: Any, groups: int, columns: int) -> ColumnChunks:
+    sizes, sums, tail_crc32c = packed
+    parts = [np.frombuffer(part, "<u4").reshape(groups, columns) for part in (sizes, sums)]
+    return ColumnChunks(parts[0].astype(np.int64), parts[1].astype(np.uint32), _counts([tail_crc32c])[0])
 
 
 def _list(values: Any) -> Listed | None:

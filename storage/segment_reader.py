@@ -77,6 +77,11 @@ class SegmentFiles:
                 self._busy.pop(segment.name, None)
             return path
 
+    def is_near(self, segment: Segment) -> bool:
+        """Whether path() has to download nothing of a remote segment, as far as is known."""
+        with self._lock:
+            return _cache_name(segment.name) in self._open_cache()
+
     def _touch(self, name: str) -> str | None:
         path = self._verified.get(name)
         if path is not None:

@@ -7,7 +7,7 @@ store stays in memory.
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from storage.fs import FileSystem
 from storage.keys import wal_key, wal_position_of, wal_prefix
 from storage.manifest import Manifest, ManifestStore
 from storage.object_wal_recovery import seal_and_replay
-from storage.objects import AlreadyExists, Data, Listing, ObjectStore, view
+from storage.objects import AlreadyExists, Data, Listing, ObjectStore, Range, view
 from storage.recovery import LOCK_NAME, MARKER_NAME
 from storage.verify_report import CORRUPT, GAP, MISSING, RETRY, TORN, UNREADABLE, WRONG, Findings
 from storage.wal_format import (
@@ -91,6 +91,9 @@ class ReadOnlyObjects:
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         return self._objects.get_range(key, start, length)
+
+    def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+        return self._objects.get_ranges(key, ranges)
 
     def list(self, prefix: str, after: str | None = None) -> Listing:
         return self._objects.list(prefix, after)

@@ -49,6 +49,10 @@ class FaultyObstore:
         self._fail("500 internal error")
         return obstore.get_range(store, key, **options)
 
+    def get_ranges(self, store: Any, key: str, **options: Any) -> Any:
+        self._fail("500 internal error")
+        return obstore.get_ranges(store, key, **options)
+
     def list(self, store: Any, prefix: str | None, **options: Any) -> Any:
         self._fail("503 slow down")
         return obstore.list(store, prefix, **options)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from core.errors import NotFound, Unavailable, UnknownOutcome
-from storage.objects import AlreadyExists, Data, Listing, ObjectInfo, check_key, check_prefix, joined
+from storage.objects import AlreadyExists, Data, Listing, ObjectInfo, Range, check_key, check_prefix, joined
 
 Hook = Callable[[str, str], str | None]  # (operation, key) → None, "before", "after" or "later"
 
@@ -55,6 +55,10 @@ class FlakyObjectStore:
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         return self.get(key)[start : start + length]
+
+    def get_ranges(self, key: str, ranges: Sequence[Range]) -> Sequence[bytes]:
+        content = self.get(key)
+        return [content[start : start + length] for start, length in ranges]
 
     def list(self, prefix: str, after: str | None = None) -> Listing:
         self._failure("list", check_prefix(prefix))

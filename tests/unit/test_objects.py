@@ -61,6 +61,8 @@ def test_ranges(store: ObjectStore) -> None:
     store.put_new("r", b"0123456789")
     assert store.get_range("r", 2, 3) == b"234"
     assert store.get_range("r", 8, 100) == b"89"
+    assert [bytes(piece) for piece in store.get_ranges("r", [(2, 3), (9, 1), (0, 10)])] == [b"234", b"9", b"0123456789"]
+    assert list(store.get_ranges("r", [])) == []
     assert store.get_range("r", 10, 1) == store.get_range("r", 50, 1) == store.get_range("r", 3, 0) == b""
 
 

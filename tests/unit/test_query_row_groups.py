@@ -401,3 +401,14 @@ def test_unordered_and_empty_columns(store: SegmentStore) -> None:
     assert not chosen_groups(scan(words=((Words("none", None, ("a",)),),)), segment, index).any()
     assert chosen_groups(scan(predicates=(Predicate("tags", None, "VARCHAR[]", KNOWN),)), segment, index).all()
     assert isinstance(pq.read_table(store.path(segment)), pa.Table)
+
+
+def test_a_top_n_over_one_segment_of_which_row_groups_are_left_out(rig: Rig) -> None:
+    columns = {
+        ("message", "str"): [f"word{row // 2_000} passed" for row in range(ROWS)],
+        ("n", "int"): [row * 7919 % 100_003 for row in range(ROWS)],
+    }
+    segments = rig.store.write([memtable_batch(columns, [START_US + row for row in range(ROWS)])])
+    sql = "SELECT n, message FROM logs WHERE message LIKE 'word3 %' ORDER BY n LIMIT 3"
+    rows, pruned = rig.rows(segments, sql)
+    assert [row["n"] for row in rows] == sorted(columns["n", "int"][6_000:8_000])[:3] and pruned > 0

@@ -15,10 +15,12 @@ from tests.torture import (
     replay_speed,
     retries,
     scale_on_ray,
+    segment_kills,
     snapshot_kills,
     sweeps,
 )
 from tests.torture.campaigns import Campaign
+from tests.torture.day import campaign as day
 from tests.torture.planted import run as planted
 
 
@@ -61,6 +63,13 @@ FIGURES: Final = (
         snapshot_kills.every_step_once,
         2,
         "one shard, no Ray",
+    ),
+    Figure(
+        "T5 segments",
+        "processes killed at every change that a merge, a delete, retention or garbage collection makes",
+        segment_kills.every_step_of_one,
+        2,
+        "one action a round; one shard, no Ray",
     ),
     Figure("T6 wal", "crash after crash of a bare WAL", campaigns.wal_crashes_in_recovery),
     Figure("T6 shard", "second power cuts inside recovery", campaigns.shard_crashes_in_recovery),
@@ -169,6 +178,9 @@ FIGURES: Final = (
     Figure("T42 query", "the same queries with parts of the engine off", campaigns.switched_queries),
     Figure("T43", "bugs planted in a copy of the code", planted.all_caught, ends="one at a time", seeded=False),
     Figure("T44", "random queries against plain DuckDB", campaigns.random_queries, ends="one process"),
+    Figure(
+        "T46", "simulated days with every background task on, against a model", day.whole_day, 2, "one process, no Ray"
+    ),
 )
 
 BY_NAME: Final = {figure.name: figure for figure in FIGURES}

@@ -58,13 +58,13 @@ def main(root: str, seed: int) -> None:
     rng = random.Random(seed)
     body([0])  # loads what a first batch loads
     place = _Place(Path(root))
-    _child(lambda: place.fill(rng))
+    in_child(lambda: place.fill(rng))
     counts = {"kills": 0}
     for action in rng.sample((place.snapshot, place.backup, place.restore, place.clone), 4):
         for step in itertools.count(1):
             assert step < STEPS_MAX, f"{action.__name__} does not end"
-            killed = _child(lambda action=action, step=step: action(_killing(step)))
-            _child(lambda action=action: place.check(action.__name__))
+            killed = in_child(lambda action=action, step=step: action(killing(step)))
+            in_child(lambda action=action: place.check(action.__name__))
             if not killed:
                 break
             counts["kills"] += 1
@@ -80,7 +80,7 @@ def _opens(target: LocalObjectStore) -> bool:
         return False
 
 
-def _killing(step: int) -> FaultFileSystem:
+def killing(step: int) -> FaultFileSystem:
     """A file system that kills this process right before its `step`-th change."""
     changes = itertools.count(1)
 
@@ -220,7 +220,7 @@ def _snapshots(objects: LocalObjectStore) -> NamedSnapshots:
     return NamedSnapshots(objects, clock, CatalogStore(objects, clock, 1))
 
 
-def _child(work: Callable[[], None]) -> bool:
+def in_child(work: Callable[[], None]) -> bool:
     """Do `work` in a child; whether it was killed. Any other end than that and success fails."""
     child = os.fork()
     if child == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -24,7 +25,7 @@ from core.errors import (
 from core.limits import CURSOR_IDLE_S, TENANT_CURSORS_MAX
 from query.admission import Admission
 from query.coordinate import Queries
-from query.fragment import Leaf, LeafResult
+from query.fragment import Leaf, LeafResult, LeafStats
 from query.merge import run_merge
 from query.options import PARTIAL, PIECES, UPDATES, QueryAnswer, QueryOptions
 from query.tasks import Task
@@ -582,3 +583,14 @@ def test_explain_in_pieces_is_still_explain(rig: Rig, method: str) -> None:
     found = list(getattr(rig.queries, method)(f"EXPLAIN {COUNT}", None, "default", QueryOptions()))
     table = found[-1].table if method == "updates" else found[-1]
     assert "step" in table.column_names
+
+
+def test_rows_that_need_no_merge_are_passed_on_without_a_copy(shards: Shards) -> None:
+    plan = shards.plan("SELECT service, id FROM logs WHERE id > 3")
+    rows = pa.table({"c0": ["web", "db"], "c1": pa.array([4, 5], pa.int64())})
+    merged = run_merge(plan, [LeafResult((rows,), LeafStats(), 0.0)], shards.executor)
+    assert merged.column_names == ["service", "id"]
+    given, got = (table.column(0).chunk(0).buffers()[2] for table in (rows, merged))
+    assert got.address == given.address
+    with pytest.raises(BudgetExceeded, match="sql_batches"):
+        run_merge(plan, [LeafResult((rows,), LeafStats(), 0.0)], SimpleNamespace(memory_bytes=1))

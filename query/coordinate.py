@@ -221,8 +221,7 @@ class Queries:
             courses = [course for key, course in self._courses.items() if key[:2] == (tenant, query_id)]
         for course in courses:
             course.stop(BudgetExceeded(f"query {query_id!r} was cancelled", budget="cancelled"))
-        self._cursors.cancel(tenant, query_id)
-        return bool(courses)
+        return self._cursors.cancel(tenant, query_id) or bool(courses)
 
     def status(self) -> dict[str, Any]:
         """Numbers for people: queries that run, wait and are taken part by part, and the cache of answers."""

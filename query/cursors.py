@@ -98,8 +98,8 @@ class Cursors:
         with self._lock:
             self._open.pop((tenant, name), None)
 
-    def cancel(self, tenant: str, query_id: str) -> None:
-        """End the cursors of a query that wait for their takers."""
+    def cancel(self, tenant: str, query_id: str) -> bool:
+        """End the cursors of a query that wait for their takers or their turns; False when there are none."""
         reason = BudgetExceeded(f"query {query_id!r} was cancelled", budget="cancelled")
         with self._lock:
             found = [
@@ -107,6 +107,7 @@ class Cursors:
             ]
             left = [self._leave(key, reason) for key in found if not self._open[key].busy.locked()]
         _close(left)
+        return bool(left)
 
     def sweep(self) -> None:
         """End the cursors whose time is over."""

@@ -334,7 +334,8 @@ def test_an_error_of_the_merge_leaves_nothing(rig: Rig) -> None:
 # --- cancel -----------------------------------------------------------------------------------------------------------
 
 
-def test_a_query_that_is_cancelled_while_it_waits_for_its_turn_never_runs(shards: Shards) -> None:
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_a_query_that_is_cancelled_while_it_waits_for_its_turn_never_runs(shards: Shards, in_parts: bool) -> None:
     rig = Rig(shards)
     errors: list[Exception] = []
     with rig.queries._admission.slot("default", 0.0) as _:
@@ -344,7 +345,10 @@ def test_a_query_that_is_cancelled_while_it_waits_for_its_turn_never_runs(shards
 
         def wait() -> None:
             try:
-                rig.ask(COUNT, query_id="q")
+                if in_parts:
+                    opened(rig, "c", query_id="q")
+                else:
+                    rig.ask(COUNT, query_id="q")
             except BudgetExceeded as error:
                 errors.append(error)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import sys
 import tempfile
@@ -34,7 +35,7 @@ def main() -> None:
         try:
             _fill(heavy, EVENTS)
             _fill(light, ROWS)
-            details: dict[str, Any] = {"events": EVENTS}
+            details: dict[str, Any] = {"events": EVENTS, "load_average": os.getloadavg()[0]}
             values = [*_streamed(heavy, details), *_cancelled(heavy, details), *_beside_a_flood(heavy, light, details)]
             store("budgets", values, details)
         finally:

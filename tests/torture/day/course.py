@@ -109,7 +109,13 @@ class Day:
         self.background.back_up(self.backup)
 
     def _fail(self) -> None:
-        self.store.reopen(self.rng.choice(self.store.placements.serving))
+        """A shard is opened anew between a merge of a compactor and its proposal."""
+        background = self.background
+        background.give_out()
+        background.carry_out()
+        waiting = {given.shard for given in background.given_out} & set(self.store.placements.serving)
+        self.store.reopen(self.rng.choice(sorted(waiting or self.store.placements.serving)))
+        background.propose()
 
     def _scale(self) -> None:
         self.store.scale(self.rng.randint(1, 4))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tests.torture.planted.bug import Bug
+from tests.torture.planted.day_bugs import DAY_BUGS
 from tests.torture.planted.deployment_bugs import DEPLOYMENT_BUGS
 
 _WAL_CRASH: Final = "tests/unit/test_wal_crash.py"
@@ -537,5 +538,6 @@ BUGS: Final = (
         "now_s - at_s >= 0]",
         "tests/unit/test_pins.py",
     ),
+    *DAY_BUGS,
     *DEPLOYMENT_BUGS,
 )

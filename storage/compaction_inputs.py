@@ -6,7 +6,7 @@ Only row groups that hold asked rows are decoded, a few pages at a time, and wha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,9 @@ from core.errors import Corrupt, MalamuteError
 from storage.snapshot import Segment
 
 _CELLS_AT_ONCE: Final = 4 << 20
-BATCH_ROWS: Final = 16_384  # decoded at a time: what is left of them waits for the next read
+BATCH_ROWS: Final = 16_384  # decoded at a time
+_BATCH_ROWS_MIN: Final = 256
+_CELLS_LEFT_MAX: Final = 16 << 20  # decoded, and wait for the next read: 128 MiB of numbers
 
 # A segment to the path of its verified file, or to all its bytes.
 OpenSegment = Callable[[Segment], "str | pa.Buffer"]
@@ -28,12 +30,12 @@ class TooLarge(MalamuteError):
 
 
 class MergeInput:
-    """One segment that is merged."""
+    """One segment that is merged; `batch_rows` are decoded at a time."""
 
-    def __init__(self, segment: Segment, open_segment: OpenSegment) -> None:
+    def __init__(self, segment: Segment, open_segment: OpenSegment, batch_rows: int = BATCH_ROWS) -> None:
         source = open_segment(segment)
         mapped = isinstance(source, str)
-        self.segment = segment
+        self.segment, self._batch_rows = segment, batch_rows
         self._file = pq.ParquetFile(
             source if mapped else pa.BufferReader(source), memory_map=mapped, pre_buffer=False, buffer_size=0
         )
@@ -78,7 +80,7 @@ class MergeInput:
         groups = list(range(first, len(self._starts) - 1))
         columns = list(names)
         # A name with dots also selects what it is a prefix of.
-        batches = self._file.iter_batches(BATCH_ROWS, groups, columns, use_threads=False)
+        batches = self._file.iter_batches(self._batch_rows, groups, columns, use_threads=False)
         return (batch.select(columns) for batch in batches)
 
     def bytes_in_memory(self, name: str, values: int) -> float:
@@ -134,6 +136,12 @@ def _uncompressed_bytes(metadata: pq.FileMetaData) -> dict[str, int]:
     return sizes
 
 
+def batch_rows_of(segments: Sequence[Segment]) -> int:
+    """How many rows of each input are decoded at a time: what is left of them, in all columns of all inputs, waits."""
+    columns = sum(len(segment.columns) for segment in segments)
+    return min(BATCH_ROWS, max(_BATCH_ROWS_MIN, _CELLS_LEFT_MAX // max(1, columns)))
+
+
 def columns_at_once(rows: int) -> int:
     """How many columns of so many rows are decoded together: each call has its price in a wide file."""
     return max(1, _CELLS_AT_ONCE // max(1, rows))
@@ -144,8 +152,3 @@ def one_array(chunks: Sequence[pa.Array], field: pa.Field) -> pa.Array:
     if len(chunks) == 1:
         return chunks[0]
     return pa.concat_arrays(chunks) if chunks else pa.array([], field.type)
-
-
-def contiguous(rows: Any) -> bool:
-    """Whether row numbers are a run."""
-    return len(rows) == int(rows[-1]) - int(rows[0]) + 1 and bool((rows[1:] > rows[:-1]).all())

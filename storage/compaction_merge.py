@@ -19,7 +19,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from core.batch import REST, SYSTEM_FIELDS
 from core.columns import ColumnKey
@@ -33,10 +32,10 @@ from core.limits import (
 )
 from storage.columns_merge import convert
 from storage.compaction_columns import MergeColumns, merge_columns, name_in
-from storage.compaction_inputs import MergeInput, OpenSegment, TooLarge, columns_at_once, contiguous, one_array
+from storage.compaction_inputs import MergeInput, OpenSegment, TooLarge, batch_rows_of, columns_at_once, one_array
 from storage.compaction_keys import Key, SortedKeys, merge_order, sorting_table
 from storage.compaction_output import MergeOutput, Pause
-from storage.packed_columns import PackedColumn, packed
+from storage.packed_columns import PackedColumn, RowOrder, packed
 from storage.rest import add_members, rest_array
 from storage.row_hash import RowHashes, RowHashSum, added
 from storage.segment_writer import EncodedSegment, file_metadata
@@ -80,9 +79,9 @@ def merge_segments(
     InvariantViolation when an output is not.
     """
     with ExitStack() as stack:
-        inputs = []
+        inputs, batch_rows = [], batch_rows_of(segments)
         for segment in segments:
-            inputs.append(MergeInput(segment, open_segment))
+            inputs.append(MergeInput(segment, open_segment, batch_rows))
             stack.callback(inputs[-1].close)
         yield from _Merge(inputs, settings, shard, pause, cold).outputs(pieces)
 
@@ -211,7 +210,7 @@ class _Merge:
     def _columns_of(self, start: int, stop: int) -> tuple[dict[str, PackedColumn], RowHashSum]:
         parts, take = self._parts(self._order[start:stop])
         hashes = RowHashes(sum(part.rows for part in parts))
-        rows, in_order = pa.array(take), contiguous(take)
+        order = RowOrder(take, len(hashes))
         # One event may be larger than what a slice may take, and must be merged all the same.
         bytes_max = COMPACTION_SLICE_BYTES_MAX if stop - start > 1 else None
         columns: dict[str, PackedColumn] = {}
@@ -221,12 +220,12 @@ class _Merge:
             for field in block:
                 array = one_array(read.pop(field.name), field)
                 hashes.add(field, array)
-                columns[field.name] = packed(array if in_order else pc.take(array, rows, boundscheck=False))
+                columns[field.name] = packed(array).ordered(order)
                 size += columns[field.name].bytes
                 self._pause()
             if bytes_max is not None and size > bytes_max:
                 raise TooLarge(f"{size} bytes of {stop - start} rows")
-        return columns, hashes.total(None if len(take) == sum(part.rows for part in parts) else take)
+        return columns, hashes.total(None if len(take) == len(hashes) else take)
 
     def _parts(self, rows: Any) -> tuple[list[_Part], Any]:
         """What a slice reads of its inputs, and the places of its rows in that, one part after the other."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import pyarrow as pa
@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 from core.batch import OFFSET, REST, TIMESTAMP
 from core.columns import ColumnKey, key_of
 from core.errors import check
+from storage.column_chunks import column_chunks
 from storage.columns_merge import trim_dictionary
 from storage.compaction_inputs import BATCH_ROWS, columns_at_once
 from storage.encodings import encodings_of
 from storage.packed_columns import PackedColumn
 from storage.row_hash import RowHashes, RowHashSum
 from storage.segment_index_format import ColumnIndex, IndexContents, encode_index
-from storage.segment_index_writer import build_index, column_stats
+from storage.segment_index_writer import column_stats, index_of
 from storage.segment_writer import EncodedSegment, crc32c_of, parquet_writer
 from storage.zone_maps import merged
 
@@ -44,13 +45,10 @@ class MergeOutput:
 
     def write(self, columns: Sequence[PackedColumn], start: int, stop: int) -> None:
         """Write the rows from `start` on and before `stop` as one row group."""
-        arrays = []
-        for column in columns:
-            array = column.unpack(start, stop)
-            arrays.append(trim_dictionary(array) if pa.types.is_dictionary(array.type) else array)
-        table = pa.Table.from_arrays(arrays, schema=self._schema)
+        parts = [_trimmed(column.slice(start, stop)) for column in columns]
+        self._groups.append(index_of(self._schema, [part.values for part in parts], stop - start))
         self._pause()
-        self._groups.append(build_index(table, table.num_rows))
+        table = pa.Table.from_arrays([part.unpack() for part in parts], schema=self._schema)
         self._pause()
         self._writer.write_table(table, row_group_size=table.num_rows)
         self._pause()
@@ -59,7 +57,7 @@ class MergeOutput:
         """The whole segment, from its first key to its last, and what it holds when it is read again."""
         self._writer.close()
         data = self._sink.getvalue()
-        index = _joined(self._groups)
+        index = replace(_joined(self._groups), chunks=column_chunks(data, pq.read_metadata(pa.BufferReader(data))))
         written = WrittenRows(data, self._schema, self._pause)
         check(written.groups == index.rows, "SEG-4", "the footer has row groups %s, not %s", written.groups, index.rows)
         times, offsets = _bounds_of(index, TIMESTAMP), _bounds_of(index, OFFSET)
@@ -109,6 +107,12 @@ class WrittenRows:
         key = key_of(field)
         if key is not None:
             self.values[key] += len(array) - array.null_count
+
+
+def _trimmed(column: PackedColumn) -> PackedColumn:
+    if not pa.types.is_dictionary(column.values.type):
+        return column
+    return replace(column, values=trim_dictionary(column.values))
 
 
 def _bounds_of(index: IndexContents, name: str) -> tuple[Any, Any]:

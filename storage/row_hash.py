@@ -27,6 +27,9 @@ class RowHashes:
     def __init__(self, rows: int) -> None:
         self._high, self._low = np.zeros(rows, np.uint64), np.zeros(rows, np.uint64)
 
+    def __len__(self) -> int:
+        return len(self._high)
+
     def add(self, field: pa.Field, array: pa.Array, first: int = 0) -> None:
         """Add the values of one column, of the rows from `first` on."""
         part = slice(first, first + len(array))

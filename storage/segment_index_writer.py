@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeVar
 
 import pyarrow as pa
@@ -28,14 +28,17 @@ Part = TypeVar("Part")
 def build_index(table: pa.Table, row_group_rows: int) -> IndexContents:
     """The index of a segment of the rows of `table`, each column in one chunk."""
     starts = range(0, table.num_rows, row_group_rows)
-    blooms, columns = BloomBuilder(), []
-    for field, column in zip(table.schema, table.columns, strict=True):
-        key = key_of(field)
-        kind = key.kind if key else _SYSTEM_KINDS.get(field.name, "")
-        array = column.chunk(0)
-        groups = [array.slice(start, row_group_rows) for start in starts]
-        columns.append(_column_index(field.name, kind, groups, blooms))
-    return IndexContents(tuple(min(row_group_rows, table.num_rows - start) for start in starts), tuple(columns))
+    rows = tuple(min(row_group_rows, table.num_rows - start) for start in starts)
+    groups = ([column.chunk(0).slice(start, row_group_rows) for start in starts] for column in table.columns)
+    return IndexContents(rows, _column_indexes(table.schema, groups, rows))
+
+
+def index_of(schema: pa.Schema, arrays: Sequence[pa.Array], rows: int) -> IndexContents:
+    """The index of one row group of `rows` rows; the array of a column has all of them, or those with a value.
+
+    Every entry of a dictionary is in use.
+    """
+    return IndexContents((rows,), _column_indexes(schema, ([array] for array in arrays), (rows,)))
 
 
 def column_stats(schema: pa.Schema, contents: IndexContents) -> tuple[ColumnStats, ...]:
@@ -49,9 +52,23 @@ def column_stats(schema: pa.Schema, contents: IndexContents) -> tuple[ColumnStat
     return tuple(stats)
 
 
-def _column_index(name: str, kind: str, groups: Sequence[pa.Array], blooms: BloomBuilder) -> ColumnIndex:
+def _column_indexes(
+    schema: pa.Schema, columns: Iterable[Sequence[pa.Array]], rows: Sequence[int]
+) -> tuple[ColumnIndex, ...]:
+    """The index of each column, which has an array for each row group."""
+    blooms, worth = BloomBuilder(), [count >= INDEX_VALUES_ROWS_MIN for count in rows]
+    indexes = []
+    for field, groups in zip(schema, columns, strict=True):
+        key = key_of(field)
+        kind = key.kind if key else _SYSTEM_KINDS.get(field.name, "")
+        indexes.append(_column_index(field.name, kind, groups, worth, blooms))
+    return tuple(indexes)
+
+
+def _column_index(
+    name: str, kind: str, groups: Sequence[pa.Array], worth: Sequence[bool], blooms: BloomBuilder
+) -> ColumnIndex:
     values = tuple(len(group) - group.null_count for group in groups)
-    worth = [len(group) >= INDEX_VALUES_ROWS_MIN for group in groups]
     ordered, texts = is_ordered(kind), kind in _TEXT_KINDS
     if ordered or texts:
         groups = [_used(group, len(groups) == 1) for group in groups]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final
 
 from benchmarks.record import store, value
@@ -211,7 +211,8 @@ def main() -> None:
             value(f"{traffic.name}: cores that merge", merged_s / (traffic.days * 86_400), "cores"),
             value(f"{traffic.name}: behind at most", seen.behind_s_most, "s"),
         ]
-        details[traffic.name] = {**asdict(seen), "cores": cores, "days": traffic.days}
+        numbers = {one.name: getattr(seen, one.name) for one in fields(seen)}
+        details[traffic.name] = {**numbers, "cores": cores, "days": traffic.days}
     store("compaction_sim", values, details)
 
 

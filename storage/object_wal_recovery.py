@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from core.errors import Corrupt, Fenced, NotFound, UnknownOutcome
+from core.errors import Corrupt, Fenced, NotFound, Unavailable, UnknownOutcome
 from core.limits import WAL_OBJECT_CREATE_ATTEMPTS, WAL_OBJECT_READS_AHEAD
 from storage.keys import wal_key, wal_position_of, wal_prefix
 from storage.manifest import Manifest, ManifestStore
@@ -50,8 +50,11 @@ def create_or_read(objects: ObjectStore, key: str, data: Data) -> bytes | None:
     for attempt in range(1, WAL_OBJECT_CREATE_ATTEMPTS + 1):
         try:
             objects.put_new(key, data)
-        except AlreadyExists:
-            found = objects.get(key)
+        except AlreadyExists as error:
+            try:
+                found = objects.get(key)
+            except NotFound:  # of another owner, and in segments since
+                raise Unavailable(f"object {key!r} of another owner was removed meanwhile: retry") from error
             return None if found == joined(data) else found
         except UnknownOutcome:
             if attempt == WAL_OBJECT_CREATE_ATTEMPTS:

@@ -13,7 +13,7 @@ from core.clock import ManualClock, SystemClock
 from core.errors import Corrupt, Fenced, InvalidRequest, InvalidSettings, Unavailable, UnknownOutcome
 from storage.keys import wal_key, wal_prefix
 from storage.object_wal import ObjectWal, ObjectWalOptions
-from storage.object_wal_recovery import ObjectRecovery
+from storage.object_wal_recovery import ObjectRecovery, create_or_read
 from storage.shard import Shard
 from storage.shard_host import ShardHost
 from storage.wal_format import WalRecord
@@ -214,6 +214,19 @@ def test_a_request_that_arrives_after_its_object_was_removed_changes_nothing() -
     assert not set(copies) & set(objects.objects), "removed by the next owner"
     with pytest.raises(Fenced):
         append(shard, "p", epoch, 2, [2])
+
+
+def test_an_object_of_another_owner_that_is_removed_before_it_is_read_is_for_a_retry() -> None:
+    class Removed(FlakyObjectStore):
+        def get(self, key: str) -> bytes:
+            self.objects.pop(key, None)
+            return super().get(key)
+
+    objects, key = Removed(), wal_key(0, 1, 1)
+    objects.put_new(key, b"of another owner")
+    with pytest.raises(Unavailable, match="removed meanwhile"):
+        create_or_read(objects, key, b"ours")
+    assert objects.list("") == []
 
 
 @pytest.mark.parametrize("how", ["after", "later"])

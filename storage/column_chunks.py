@@ -14,7 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from core.limits import MIB
+
 MAGIC: Final = b"PAR1"
+_CRC_STEP_BYTES: Final = 4 * MIB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,9 +55,15 @@ def column_chunks(data: pa.Buffer, footer: Any) -> ColumnChunks | None:
             size = chunk.total_compressed_size
             sizes[number, index], sums[number, index] = size, crc32c_of(data, place, place + size)
             place += size
-    return ColumnChunks(sizes, sums, crc32c_of(data, place, data.size))
+    return ColumnChunks(sizes, sums, crc32c_of(data, place))
 
 
-def crc32c_of(data: pa.Buffer, start: int, stop: int) -> int:
-    """The crc32c of the bytes of `data` from `start` on and before `stop`."""
-    return int(google_crc32c.value(data.slice(start, stop - start).to_pybytes()))
+def crc32c_of(data: pa.Buffer, start: int = 0, stop: int | None = None) -> int:
+    """The crc32c of the bytes of `data` from `start` on and before `stop`, by default of all."""
+    crc, end = 0, data.size if stop is None else stop
+    while start < end:
+        # The library takes bytes only; steps keep the copy small.
+        size = min(_CRC_STEP_BYTES, end - start)
+        crc = google_crc32c.extend(crc, data.slice(start, size).to_pybytes())
+        start += size
+    return crc

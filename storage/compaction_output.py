@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from core.batch import OFFSET, REST, TIMESTAMP
 from core.columns import ColumnKey, key_of
 from core.errors import check
-from storage.column_chunks import column_chunks
+from storage.column_chunks import column_chunks, crc32c_of
 from storage.columns_merge import trim_dictionary
 from storage.compaction_inputs import BATCH_ROWS, columns_at_once
 from storage.encodings import encodings_of
@@ -25,7 +25,7 @@ from storage.packed_columns import PackedColumn
 from storage.row_hash import RowHashes, RowHashSum
 from storage.segment_index_format import ColumnIndex, IndexContents, encode_index
 from storage.segment_index_writer import column_stats, index_of
-from storage.segment_writer import EncodedSegment, crc32c_of, parquet_writer
+from storage.segment_writer import EncodedSegment, parquet_writer
 from storage.zone_maps import merged
 
 Pause = Callable[[], None]

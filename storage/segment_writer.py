@@ -25,13 +25,12 @@ from core.errors import check
 from core.ids import ShardId
 from core.limits import (
     FLUSH_WINDOWS_MAX,
-    MIB,
     ROW_GROUP_ROWS,
     SMALL_WINDOW_ROWS,
     SMALL_WINDOWS_MAX,
     UPLOAD_PARTS_BYTES_MIN,
 )
-from storage.column_chunks import column_chunks
+from storage.column_chunks import column_chunks, crc32c_of
 from storage.columns_merge import merge_batches
 from storage.encodings import Encodings, choose_encodings
 from storage.keys import index_key, segment_key
@@ -50,8 +49,6 @@ FORMAT_KEY: Final = b"malamute.format"
 TENANT_KEY: Final = b"malamute.tenant"
 STREAM_KEY: Final = b"malamute.stream"
 SHARD_KEY: Final = b"malamute.shard"
-
-_CRC_STEP_BYTES: Final = 4 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,15 +251,6 @@ def parquet_writer(sink: Any, schema: pa.Schema, sort_key: Sequence[str], encodi
         write_page_index=True,
         sorting_columns=sorting or None,
     )
-
-
-def crc32c_of(data: pa.Buffer) -> int:
-    """The crc32c of all bytes of `data`."""
-    crc = 0
-    for start in range(0, data.size, _CRC_STEP_BYTES):
-        # The library takes bytes only; steps keep the copy small.
-        crc = google_crc32c.extend(crc, data.slice(start, min(_CRC_STEP_BYTES, data.size - start)).to_pybytes())
-    return crc
 
 
 def _int64(array: pa.Array) -> Any:

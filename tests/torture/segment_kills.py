@@ -11,9 +11,7 @@ import itertools
 import json
 import random
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -40,11 +38,10 @@ from storage.snapshot import Segment
 from storage.storage_format import open_storage
 from storage.stream_settings import StreamSettings
 from storage.verify import StoragePlace, verify_storage
-from tests.kill.lives import REPOSITORY
 from tests.support.compacted import GRACE_S, RULES
 from tests.support.faultfs import FaultFileSystem
 from tests.support.shards import STREAM, TENANT, append, body, open_on, random_id, read_segment, stored_rows
-from tests.torture.snapshot_kills import STEPS_MAX, in_child, killing
+from tests.torture.snapshot_kills import STEPS_MAX, counts_of, in_child, killing
 
 SEGMENTS = 3  # as many as are merged
 DOOMED = 3  # each third event is deleted
@@ -52,12 +49,7 @@ DOOMED = 3  # each third event is deleted
 
 def every_step_of_one(seed: int) -> dict[str, int]:
     """Kill one process at each step of an action; raises AssertionError."""
-    with tempfile.TemporaryDirectory(prefix="malamute-torture-") as root:
-        command = [sys.executable, "-m", "tests.torture.segment_kills", root, str(seed)]
-        done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    counts: dict[str, int] = json.loads(done.stdout)
-    return counts
+    return counts_of("tests.torture.segment_kills", seed)
 
 
 def main(root: str, seed: int) -> None:

@@ -46,8 +46,13 @@ Rows = list[tuple[int, int]]
 
 def every_step_once(seed: int) -> dict[str, int]:
     """Kill one process at each step of each action; raises AssertionError."""
+    return counts_of("tests.torture.snapshot_kills", seed)
+
+
+def counts_of(module: str, seed: int) -> dict[str, int]:
+    """What `python -m module ROOT SEED` counts, in a process of its own; raises AssertionError when it fails."""
     with tempfile.TemporaryDirectory(prefix="malamute-torture-") as root:
-        command = [sys.executable, "-m", "tests.torture.snapshot_kills", root, str(seed)]
+        command = [sys.executable, "-m", module, root, str(seed)]
         done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     counts: dict[str, int] = json.loads(done.stdout)
